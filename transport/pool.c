@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Request slots and data segments. Both are kept the same way: an array of which only a front part
+ * has ever been used, and a stack of the indexes given back. So memory becomes resident only as far
+ * as use has ever gone at once, and giving back touches nothing of what is given back.
+ */
+#include "transport/pool.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "transport/loop.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define POISON(p, n)   ASAN_POISON_MEMORY_REGION(p, n)
+#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define POISON(p, n)   ((void)(p), (void)(n))
+#define UNPOISON(p, n) ((void)(p), (void)(n))
+#endif
+
+#define HUGE_SIZE (2u * 1024 * 1024)
+
+/* Items of one size, by index. */
+struct depot {
+	uint8_t *items;
+	size_t item_size;
+	uint32_t *returned; /* stack */
+	unsigned nr_returned;
+	unsigned used; /* items below this have been handed out at some time */
+	unsigned total;
+	void *map;
+	size_t map_len;
+};
+
+struct waiting {
+	TAILQ_HEAD(, pool_waiter) list;
+	unsigned n;
+};
+
+struct pool {
+	struct loop *loop;
+	struct depot requests, segments;
+	struct waiting for_request, for_segments;
+	struct loop_hook hook;
+	bool lacks_request; /* what was refused last, a request or segments */
+	bool refused;	    /* something was, in the waiter's call that runs now */
+	struct pool_waiter *calling;
+};
+
+static int depot_init(struct depot *d, unsigned total, size_t item_size, size_t align)
+{
+	size_t len = total * item_size;
+	size_t stack = (total * sizeof(uint32_t) + align - 1) & ~(align - 1);
+	uintptr_t start;
+
+	d->map_len = stack + len + align;
+	d->map = mmap(NULL, d->map_len, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (d->map == MAP_FAILED) {
+		d->map = NULL;
+		return -errno;
+	}
+	start = ((uintptr_t)d->map + align - 1) & ~(align - 1);
+	d->items = (uint8_t *)start;
+	d->returned = (uint32_t *)(start + len);
+	d->item_size = item_size;
+	d->total = total;
+	POISON(d->items, len);
+	return 0;
+}
+
+static void depot_fini(struct depot *d)
+{
+	if (!d->map)
+		return;
+	UNPOISON(d->items, d->total * d->item_size);
+	munmap(d->map, d->map_len);
+}
+
+static unsigned depot_free(const struct depot *d)
+{
+	return d->total - d->used + d->nr_returned;
+}
+
+static void *depot_get(struct depot *d)
+{
+	unsigned i = d->nr_returned ? d->returned[--d->nr_returned] : d->used++;
+	void *item = d->items + i * d->item_size;
+
+	UNPOISON(item, d->item_size);
+	return item;
+}
+
+static void depot_put(struct depot *d, void *item)
+{
+	size_t off = (size_t)((uint8_t *)item - d->items);
+
+	assert((uint8_t *)item >= d->items && off % d->item_size == 0);
+	assert(off / d->item_size < d->used && d->nr_returned < d->used);
+	d->returned[d->nr_returned++] = (uint32_t)(off / d->item_size);
+	POISON(item, d->item_size);
+}
+
+/* ---- waiters ---- */
+
+static struct waiting *waiting_of(struct pool *pool, const struct pool_waiter *w)
+{
+	return w->for_request ? &pool->for_request : &pool->for_segments;
+}
+
+void pool_wait(struct pool *pool, struct pool_waiter *w)
+{
+	struct waiting *q;
+
+	if (w->queued)
+		return;
+	w->queued = true;
+	w->for_request = pool->lacks_request;
+	q = waiting_of(pool, w);
+	q->n++;
+	/* Refused in its turn: it keeps its place, so that many small needs cannot starve a big
+	 * one. */
+	if (pool->calling == w && pool->refused)
+		TAILQ_INSERT_HEAD(&q->list, w, link);
+	else
+		TAILQ_INSERT_TAIL(&q->list, w, link);
+}
+
+void pool_wait_cancel(struct pool *pool, struct pool_waiter *w)
+{
+	struct waiting *q = waiting_of(pool, w);
+
+	if (!w->queued)
+		return;
+	w->queued = false;
+	TAILQ_REMOVE(&q->list, w, link);
+	q->n--;
+}
+
+static bool anybody(const struct pool *pool)
+{
+	return pool->for_request.n || pool->for_segments.n;
+}
+
+bool pool_has_waiters(const struct pool *pool)
+{
+	return !pool->calling && anybody(pool);
+}
+
+/*
+ * Calls those waiting now once each, until there is nothing more to have or one was refused. True
+ * when somebody waits although there is something.
+ */
+static bool run_waiters(struct pool *pool, struct waiting *q, const struct depot *d)
+{
+	for (unsigned n = q->n; n && q->n && depot_free(d); n--) {
+		struct pool_waiter *w = TAILQ_FIRST(&q->list);
+
+		pool_wait_cancel(pool, w);
+		pool->calling = w;
+		pool->refused = false;
+		w->fn(w->arg);
+		pool->calling = NULL;
+		if (pool->refused && TAILQ_FIRST(&q->list) == w)
+			return false;
+	}
+	return q->n && depot_free(d);
+}
+
+static void on_put(void *arg)
+{
+	struct pool *pool = arg;
+	bool more = run_waiters(pool, &pool->for_request, &pool->requests);
+
+	if (run_waiters(pool, &pool->for_segments, &pool->segments) || more)
+		loop_hook_queue(pool->loop, &pool->hook);
+}
+
+static void was_put(struct pool *pool)
+{
+	if (anybody(pool))
+		loop_hook_queue(pool->loop, &pool->hook);
+}
+
+/* ---- the pool ---- */
+
+struct pool *pool_new(struct loop *loop, unsigned requests, unsigned segments)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+	size_t bytes = (size_t)segments * SEG_SIZE;
+	int e;
+
+	if (!pool)
+		return NULL;
+	pool->loop = loop;
+	TAILQ_INIT(&pool->for_request.list);
+	TAILQ_INIT(&pool->for_segments.list);
+	loop_hook_init(&pool->hook, on_put, pool);
+	e = depot_init(&pool->requests, requests, sizeof(struct request), 4096);
+	if (!e)
+		e = depot_init(&pool->segments, segments, SEG_SIZE, HUGE_SIZE);
+	if (e) {
+		pool_free(pool);
+		errno = -e;
+		return NULL;
+	}
+	/* Use starts at the front and stays as low as it can, so huge pages waste one at most. */
+	if (bytes >= HUGE_SIZE)
+		madvise(pool->segments.items, bytes & ~(size_t)(HUGE_SIZE - 1), MADV_HUGEPAGE);
+	loop_set_pool(loop, pool);
+	return pool;
+}
+
+void pool_free(struct pool *pool)
+{
+	if (!pool)
+		return;
+	if (loop_pool(pool->loop) == pool)
+		loop_set_pool(pool->loop, NULL);
+	loop_hook_cancel(pool->loop, &pool->hook);
+	depot_fini(&pool->requests);
+	depot_fini(&pool->segments);
+	free(pool);
+}
+
+static void tx_reset(struct tx *tx)
+{
+	memset(tx, 0, offsetof(struct tx, hdr));
+}
+
+struct request *pool_get(struct pool *pool)
+{
+	struct request *req;
+
+	if (!depot_free(&pool->requests)) {
+		pool->lacks_request = pool->refused = true;
+		return NULL;
+	}
+	req = depot_get(&pool->requests);
+	memset(req, 0, offsetof(struct request, ttx));
+	tx_reset(&req->ttx);
+	tx_reset(&req->tresp);
+	tx_reset(&req->itx);
+	req->pool = pool;
+	return req;
+}
+
+void pool_put(struct request *req)
+{
+	struct pool *pool = req->pool;
+
+	assert(pool); /* else it was put back before */
+	assert(!req->ini && !req->ttx.queued && !req->tresp.queued && !req->itx.queued);
+	request_free_data(req);
+	req->pool = NULL;
+	depot_put(&pool->requests, req);
+	was_put(pool);
+}
+
+int request_alloc_data(struct request *req, uint32_t len)
+{
+	struct pool *pool = req->pool;
+	unsigned n = (len + SEG_SIZE - 1) >> SEG_SHIFT;
+
+	assert(req->nsegs == 0 && len <= REQUEST_MAX_DATA);
+	if (n > depot_free(&pool->segments)) {
+		pool->lacks_request = false;
+		pool->refused = true;
+		return -ENOBUFS;
+	}
+	for (unsigned i = 0; i < n; i++)
+		req->segs[i] = depot_get(&pool->segments);
+	req->nsegs = (uint16_t)n;
+	return 0;
+}
+
+void request_free_data(struct request *req)
+{
+	struct pool *pool = req->pool;
+
+	if (!req->nsegs)
+		return;
+	/* Last first: taken again, they come in the same order. */
+	while (req->nsegs)
+		depot_put(&pool->segments, req->segs[--req->nsegs]);
+	was_put(pool);
+}
+
+unsigned pool_free_segments(const struct pool *pool)
+{
+	return depot_free(&pool->segments);
+}
+
+unsigned pool_free_requests(const struct pool *pool)
+{
+	return depot_free(&pool->requests);
+}
+
+unsigned pool_total_segments(const struct pool *pool)
+{
+	return pool->segments.total;
+}
+
+unsigned pool_total_requests(const struct pool *pool)
+{
+	return pool->requests.total;
+}
