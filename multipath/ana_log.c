@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading the ANA log of an upstream, and what its groups' states mean for our paths. */
+#include <stdlib.h>
+
+#include "multipath/control.h"
+#include "transport/log.h"
+#include "transport/request.h"
+
+#define CHUNK	     4096u
+#define LOG_MAX	     (16u << 20)
+#define REREAD_DELAY (100 * NSEC_PER_MSEC) /* between readings that failing commands ask for */
+
+bool assoc_has_ana(const struct assoc *a)
+{
+	return a->id.cmic & NVME_CTRL_CMIC_MULTI_ANA_REPORTING;
+}
+
+static void group_state(void *arg, uint32_t grpid, uint8_t state, uint64_t chgcnt)
+{
+	struct assoc *a = arg;
+	struct path *p;
+
+	TAILQ_FOREACH(p, &a->up->paths, up_link)
+		if (p->anagrpid == grpid)
+			p->ana_state = state;
+}
+
+/* A namespace whose group the log does not name may not be used. */
+static void apply(struct assoc *a)
+{
+	const char *reason;
+	struct path *p;
+
+	TAILQ_FOREACH(p, &a->up->paths, up_link)
+		p->ana_state = NVME_ANA_STATE_INACCESSIBLE;
+	if (ana_parse(a->ana_log, a->ana_len, le32toh(a->id.anagrpmax), group_state, a, &reason))
+		assoc_fail(a, false, "%s", reason);
+}
+
+static void done(struct assoc *a)
+{
+	a->ana_busy = false;
+	a->ana_read_at = loop_now(a->up->ss->mp->control);
+	apply(a);
+	if (a->dead)
+		return;
+	assoc_ana_read(a);
+	if (a->ana_again && !a->dead)
+		ana_start(a);
+}
+
+static void read_chunk(struct assoc *a);
+
+static void on_chunk(struct assoc *a, struct request *req, uint16_t status)
+{
+	if (status) {
+		assoc_fail(a, false, "reading the ANA log failed: %s", admin_status_str(status));
+		return;
+	}
+	request_copy_out(req, 0, a->ana_log + a->ana_pos, req->data_len);
+	a->ana_pos += req->data_len;
+	if (a->ana_pos < a->ana_len)
+		read_chunk(a);
+	else
+		done(a);
+}
+
+static void read_chunk(struct assoc *a)
+{
+	struct nvme_sqe sqe = {.opcode = nvme_admin_get_log_page};
+	uint32_t len = CHUNK;
+
+	if (a->ana_len - a->ana_pos < len)
+		len = (uint32_t)(a->ana_len - a->ana_pos);
+	sqe.nsid = htole32(NVME_NSID_ALL);
+	/* NUMDL in the upper half, 0's based dwords; the last chunk releases the event (RAE 0) */
+	sqe.cdw10 = htole32((len / 4 - 1) << 16 | (a->ana_pos + len < a->ana_len ? 1u << 15 : 0) |
+			    NVME_LOG_LID_ANA);
+	sqe.cdw12 = htole32((uint32_t)a->ana_pos);
+	admin_send(a, &sqe, len, a->up->cfg.connect_timeout, on_chunk);
+}
+
+void ana_start(struct assoc *a)
+{
+	uint64_t len;
+
+	if (!assoc_has_ana(a)) {
+		assoc_ana_read(a);
+		return;
+	}
+	a->ana_again = a->ana_busy;
+	if (a->ana_busy)
+		return;
+	len = sizeof(struct nvme_ana_log) +
+	      (uint64_t)le32toh(a->id.nanagrpid) * sizeof(struct nvme_ana_group_desc) +
+	      4ull * le32toh(a->id.mnan ? a->id.mnan : a->id.nn);
+	if (len > LOG_MAX) {
+		assoc_fail(a, false, "the controller claims an ANA log of %llu bytes",
+			   (unsigned long long)len);
+		return;
+	}
+	if (a->ana_len != len) {
+		free(a->ana_log);
+		a->ana_log = malloc(len);
+		if (!a->ana_log)
+			abort();
+		a->ana_len = len;
+	}
+	a->ana_pos = 0;
+	a->ana_busy = true;
+	read_chunk(a);
+}
+
+static void on_delay(void *arg)
+{
+	ana_start(arg);
+}
+
+void assoc_suspect(struct assoc *a)
+{
+	uint64_t now = loop_now(a->up->ss->mp->control);
+
+	if (!a->ana_delay.fn)
+		loop_timer_init(&a->ana_delay, a->up->ss->mp->control, on_delay, a);
+	if (a->ana_delay.armed)
+		return;
+	if (assoc_has_ana(a) && now - a->ana_read_at >= REREAD_DELAY) {
+		ana_start(a);
+		return;
+	}
+	loop_timer_arm(&a->ana_delay, REREAD_DELAY);
+}

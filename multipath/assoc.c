@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One association: the admin qpair from Connect to loss, the order in which its chapters follow
+ * each other, and its I/O qpairs on the workers.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "multipath/control.h"
+#include "transport/log.h"
+
+#define ADMIN_QUEUE_SIZE 32
+#define ADMIN_IOCCSZ	 4
+
+/* ---- the end ---- */
+
+static void maybe_free(struct assoc *a)
+{
+	struct upstream *up = a->up;
+
+	if (!a->torn || a->conns_closed < a->nr_conns)
+		return;
+	for (unsigned i = 0; i < a->nr_conns; i++)
+		free(a->conns[i]);
+	free(a->ana_log);
+	free(a->nsids);
+	free(a->disc_log);
+	free(a);
+	upstream_put(up);
+}
+
+static void fini_timer(struct loop_timer *t)
+{
+	if (t->fn)
+		loop_timer_fini(t);
+}
+
+static void close_on_worker(void *arg)
+{
+	conn_close(arg);
+}
+
+static void tear_down(void *arg)
+{
+	struct assoc *a = arg;
+
+	if (a->admin)
+		a->up->cfg.transport->close(a->admin);
+	a->admin = NULL;
+	fini_timer(&a->poll);
+	fini_timer(&a->keep_alive);
+	fini_timer(&a->ana_delay);
+	fini_timer(&a->admin_expiry);
+	a->torn = true;
+	for (unsigned i = 0; i < a->nr_conns; i++)
+		loop_post(a->conns[i]->mw->loop, close_on_worker, a->conns[i]);
+	maybe_free(a);
+}
+
+void assoc_drop(struct assoc *a)
+{
+	if (a->dead)
+		return;
+	a->dead = true;
+	if (a->up->assoc == a)
+		a->up->assoc = NULL;
+	/* In a later turn: this may be running inside one of the admin qpair's callbacks. */
+	loop_post(a->up->ss->mp->control, tear_down, a);
+}
+
+void assoc_fail(struct assoc *a, bool final, const char *fmt, ...)
+{
+	char reason[160];
+	va_list ap;
+
+	if (a->dead)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(reason, sizeof(reason), fmt, ap);
+	va_end(ap);
+	assoc_drop(a);
+	upstream_lost(a->up, final, reason);
+}
+
+/* ---- I/O qpairs ---- */
+
+void conn_opened(struct conn *conn, int error, uint16_t status)
+{
+	struct assoc *a = conn->assoc;
+
+	if (a->dead)
+		return;
+	if (error) {
+		assoc_fail(a, false, "connecting I/O queue %u failed: %s", conn->params.qid,
+			   status ? admin_status_str(status) : strerror(-error));
+		return;
+	}
+	if (++a->conns_up == a->nr_conns)
+		upstream_live(a->up);
+}
+
+void conn_lost(struct conn *conn)
+{
+	assoc_fail(conn->assoc, false, "I/O queue %u: %s", conn->params.qid, conn->reason);
+}
+
+void conn_closed(struct conn *conn)
+{
+	conn->assoc->conns_closed++;
+	maybe_free(conn->assoc);
+}
+
+static void open_on_worker(void *arg)
+{
+	conn_open(arg);
+}
+
+static void fill_params(const struct upstream *up, struct ini_params *p)
+{
+	const struct upstream_config *c = &up->cfg;
+
+	memset(p, 0, sizeof(*p));
+	p->addr = c->addr;
+	p->host_addr = c->host_addr;
+	strcpy(p->subnqn, c->nqn);
+	strcpy(p->hostnqn, c->hostnqn);
+	memcpy(p->hostid, c->hostid, sizeof(p->hostid));
+	p->hdr_digest = c->hdr_digest;
+	p->data_digest = c->data_digest;
+	p->connect_timeout = c->connect_timeout;
+	p->user_timeout = c->keep_alive_tmo;
+	p->file_ns = c->file_ns;
+}
+
+static void open_conns(struct assoc *a)
+{
+	struct upstream *up = a->up;
+	struct mp *mp = up->ss->mp;
+
+	for (unsigned i = 0; i < mp->n; i++) {
+		struct conn *conn = calloc(1, sizeof(*conn));
+
+		if (!conn)
+			abort();
+		conn->mw = &mp->workers[i];
+		conn->assoc = a;
+		conn->tr = up->cfg.transport;
+		conn->io_timeout = up->cfg.io_timeout;
+		fill_params(up, &conn->params);
+		conn->params.qid = (uint16_t)(i + 1);
+		conn->params.cntlid = up->cntlid;
+		conn->params.sq_size = a->io_queue_size;
+		conn->params.ioccsz = le32toh(a->id.ioccsz);
+		a->conns[a->nr_conns++] = conn;
+	}
+	for (unsigned i = 0; i < a->nr_conns; i++)
+		loop_post(a->conns[i]->mw->loop, open_on_worker, a->conns[i]);
+}
+
+/* ---- chapters ---- */
+
+void assoc_scanned(struct assoc *a)
+{
+	/* New namespaces have ANA states that only the log tells. */
+	ana_start(a);
+}
+
+void assoc_ana_read(struct assoc *a)
+{
+	struct path *p;
+
+	TAILQ_FOREACH(p, &a->up->paths, up_link)
+		if (!assoc_has_ana(a))
+			p->ana_state = NVME_ANA_STATE_OPTIMIZED;
+	if (a->scanned) {
+		upstream_refresh_paths(a->up);
+	} else {
+		a->scanned = true;
+		open_conns(a);
+	}
+}
+
+void assoc_disc_read(struct assoc *a, unsigned entries)
+{
+	log_info("upstream %s: discovery log names %u paths", a->up->cfg.name, entries);
+	if (a->up->state != UPSTREAM_LIVE)
+		upstream_live(a->up);
+}
+
+static void on_queues(struct assoc *a, struct request *req, uint16_t status)
+{
+	uint32_t granted = le32toh(req->cqe.result);
+	unsigned n = granted & 0xffff, cq = granted >> 16, want = a->up->ss->mp->n;
+
+	if (cq < n)
+		n = cq;
+	n++; /* 0's based */
+	if (status)
+		assoc_fail(a, false, "Set Features Number of Queues failed: %s",
+			   admin_status_str(status));
+	else if (n < want)
+		assoc_fail(a, false,
+			   "the controller grants %u I/O queues, and %u workers need one each", n,
+			   want);
+	else
+		scan_start(a);
+}
+
+static void ask_queues(struct assoc *a)
+{
+	struct nvme_sqe sqe = {.opcode = nvme_admin_set_features};
+	unsigned n = a->up->cfg.nr_io_queues;
+
+	if (n < a->up->ss->mp->n)
+		n = a->up->ss->mp->n;
+	sqe.cdw10 = htole32(NVME_FEAT_FID_NUM_QUEUES);
+	sqe.cdw11 = htole32((n - 1) << 16 | (n - 1));
+	admin_send(a, &sqe, 0, a->up->cfg.connect_timeout, on_queues);
+}
+
+static uint32_t max_transfer(const struct assoc *a)
+{
+	unsigned shift = a->id.mdts + 12 + (a->cap >> 48 & 0xf); /* units of CAP.MPSMIN */
+
+	return a->id.mdts == 0 || shift > 31 ? UINT32_MAX : 1u << shift;
+}
+
+/* The same controller of the same subsystem over two configured paths would count as two. */
+static const struct upstream *same_controller(const struct assoc *a)
+{
+	struct mp_subsys *ss;
+	struct upstream *up;
+
+	TAILQ_FOREACH(ss, &a->up->ss->mp->subsystems, link)
+		TAILQ_FOREACH(up, &ss->upstreams, link)
+			if (up != a->up && up->assoc && up->assoc->enabled &&
+			    up->assoc->admin->cntlid == a->admin->cntlid &&
+			    !strcmp(up->cfg.nqn, a->up->cfg.nqn) &&
+			    up->cfg.transport == a->up->cfg.transport &&
+			    up->cfg.transport->trtype != NVMF_TRTYPE_LOOP)
+				return up;
+	return NULL;
+}
+
+void assoc_identified(struct assoc *a)
+{
+	struct upstream *up = a->up;
+	const struct upstream *twin;
+	unsigned mqes = (unsigned)(a->cap & 0xffff) + 1, maxcmd = le16toh(a->id.maxcmd);
+
+	if (le16toh(a->id.cntlid) != a->admin->cntlid) {
+		assoc_fail(a, false, "Identify says controller ID %u, Connect said %u",
+			   le16toh(a->id.cntlid), a->admin->cntlid);
+		return;
+	}
+	up->cntlid = a->admin->cntlid;
+	if (up->cfg.discovery) {
+		up->idctrl = a->id;
+		events_start(a);
+		disc_start(a);
+		return;
+	}
+	twin = same_controller(a);
+	if (twin) {
+		assoc_fail(a, false, "controller ID %u of this subsystem is in use by upstream %s",
+			   up->cntlid, twin->cfg.name);
+		return;
+	}
+	if (up->ss->mdts_limit && max_transfer(a) < up->ss->mdts_limit) {
+		assoc_fail(
+			a, false,
+			"its largest transfer, %u bytes, is below the %u that hosts were promised",
+			max_transfer(a), up->ss->mdts_limit);
+		return;
+	}
+	if (le32toh(a->id.ioccsz) < 4 || le32toh(a->id.iorcsz) < 1) {
+		assoc_fail(a, false, "Identify has impossible capsule sizes");
+		return;
+	}
+	up->idctrl = a->id;
+	up->have_idctrl = true;
+	up->max_transfer = max_transfer(a);
+	a->io_queue_size = (uint16_t)up->cfg.queue_size;
+	if (a->io_queue_size > mqes)
+		a->io_queue_size = (uint16_t)mqes;
+	if (maxcmd && a->io_queue_size > maxcmd + 1u)
+		a->io_queue_size = (uint16_t)(maxcmd + 1);
+	if (a->io_queue_size < 2) {
+		assoc_fail(a, false, "the controller's queues hold no command");
+		return;
+	}
+	events_start(a);
+	if (!a->dead)
+		ask_queues(a);
+}
+
+static void on_connected(struct ini_qpair *qp, int error, const struct nvme_cqe *cqe)
+{
+	struct assoc *a = qp->priv;
+	uint16_t status = cqe ? nvme_cqe_status(cqe) : 0;
+
+	if (a->dead)
+		return;
+	if (status)
+		assoc_fail(a, status & NVME_DNR, "Connect refused: %s", connect_status_str(status));
+	else if (error)
+		assoc_fail(a, false, "connecting failed: %s", strerror(-error));
+	else
+		enable_start(a);
+}
+
+static void on_lost(struct ini_qpair *qp, int error, const char *reason)
+{
+	assoc_fail(qp->priv, false, "connection lost: %s", reason);
+}
+
+static const struct ini_ops admin_ops = {.connected = on_connected, .lost = on_lost};
+
+struct assoc *assoc_new(struct upstream *up)
+{
+	struct assoc *a = calloc(1, sizeof(*a));
+	struct ini_params params;
+
+	if (!a)
+		abort();
+	a->up = up;
+	up->refs++;
+	TAILQ_INIT(&a->cmds);
+	fill_params(up, &params);
+	params.cntlid = NVMF_CNTLID_DYNAMIC;
+	params.sq_size = ADMIN_QUEUE_SIZE;
+	params.ioccsz = ADMIN_IOCCSZ;
+	params.kato = (uint32_t)(up->cfg.keep_alive_tmo / NSEC_PER_MSEC);
+	a->admin = up->cfg.transport->connect(up->ss->mp->control, &params, &admin_ops, a);
+	if (!a->admin)
+		a->start_error = errno;
+	return a;
+}

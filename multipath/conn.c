@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An upstream I/O qpair on its worker: life, command timeout, loss. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "multipath/worker.h"
+
+struct opened_msg {
+	struct conn *conn;
+	int error;
+	uint16_t status;
+};
+
+static void opened_on_control(void *arg)
+{
+	struct opened_msg *m = arg;
+
+	conn_opened(m->conn, m->error, m->status);
+	free(m);
+}
+
+static void lost_on_control(void *arg)
+{
+	conn_lost(arg);
+}
+
+static void closed_on_control(void *arg)
+{
+	conn_closed(arg);
+}
+
+static void report_opened(struct conn *conn, int error, uint16_t status)
+{
+	struct opened_msg *m = malloc(sizeof(*m));
+
+	if (!m)
+		abort();
+	*m = (struct opened_msg){conn, error, status};
+	loop_post(conn->mw->control, opened_on_control, m);
+}
+
+static void on_connected(struct ini_qpair *qp, int error, const struct nvme_cqe *cqe)
+{
+	struct conn *conn = qp->priv;
+
+	conn->up = error == 0;
+	report_opened(conn, error, cqe ? nvme_cqe_status(cqe) : 0);
+}
+
+static void mark_lost(struct conn *conn, const char *reason)
+{
+	conn->up = false;
+	if (conn->reported)
+		return;
+	conn->reported = true;
+	snprintf(conn->reason, sizeof(conn->reason), "%s", reason);
+	loop_post(conn->mw->control, lost_on_control, conn);
+}
+
+static void on_lost(struct ini_qpair *qp, int error, const char *reason)
+{
+	mark_lost(qp->priv, reason);
+}
+
+static const struct ini_ops conn_ops = {.connected = on_connected, .lost = on_lost};
+
+/*
+ * A command that the upstream sits on for longer than io_timeout: the association is taken for
+ * dead. The qpair is closed by control's message like for every other loss; until then `up` keeps
+ * new commands away.
+ */
+static void on_expiry(void *arg)
+{
+	struct conn *conn = arg;
+	struct request *oldest = TAILQ_FIRST(&conn->inflight);
+	uint64_t now = loop_now(conn->mw->loop);
+
+	if (!oldest || !conn->up)
+		return;
+	if (now - oldest->submitted < conn->io_timeout) {
+		loop_timer_arm(&conn->expiry, oldest->submitted + conn->io_timeout - now);
+		return;
+	}
+	mark_lost(conn, "an I/O command was not completed within io_timeout");
+}
+
+void conn_open(struct conn *conn)
+{
+	TAILQ_INIT(&conn->inflight);
+	loop_timer_init(&conn->expiry, conn->mw->loop, on_expiry, conn);
+	conn->qp = conn->tr->connect(conn->mw->loop, &conn->params, &conn_ops, conn);
+	if (!conn->qp)
+		report_opened(conn, -errno, 0);
+}
+
+void conn_close(struct conn *conn)
+{
+	conn->up = false;
+	if (conn->qp)
+		conn->tr->close(conn->qp);
+	conn->qp = NULL;
+	loop_timer_fini(&conn->expiry);
+	loop_post(conn->mw->control, closed_on_control, conn);
+}
+
+int conn_submit(struct conn *conn, struct request *req)
+{
+	int err;
+
+	if (!conn->up)
+		return -ENOTCONN;
+	err = conn->tr->submit(conn->qp, req);
+	if (err)
+		return err;
+	req->submitted = loop_now(conn->mw->loop);
+	TAILQ_INSERT_TAIL(&conn->inflight, req, link);
+	if (!conn->expiry.armed && conn->io_timeout)
+		loop_timer_arm(&conn->expiry, conn->io_timeout);
+	return 0;
+}
+
+void conn_returned(struct conn *conn, struct request *req, int error)
+{
+	TAILQ_REMOVE(&conn->inflight, req, link);
+	if (error)
+		conn->up = false; /* the qpair is on its way down: what comes back now goes
+				     elsewhere */
+}

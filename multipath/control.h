@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control side of the engine, inside multipath/. Control loop only. */
+#ifndef MULTIPATH_CONTROL_H
+#define MULTIPATH_CONTROL_H
+
+#include "multipath/ana.h"
+#include "multipath/worker.h"
+
+struct mp {
+	struct loop *control;
+	unsigned n;
+	struct mp_worker workers[MP_MAX_WORKERS];
+	TAILQ_HEAD(, mp_subsys) subsystems;
+	unsigned objects;	 /* upstreams and heads not yet freed */
+	void (*done)(void *arg); /* shutdown */
+	void *done_arg;
+};
+
+/* An upstream or a head has been freed. */
+void mp_object_gone(struct mp *mp);
+
+/* ---- association: one life of the connection to an upstream ---- */
+
+struct assoc {
+	struct upstream *up;
+	struct ini_qpair *admin; /* NULL when not even starting to connect worked: start_error */
+	int start_error;
+	bool dead;    /* given up; only torn down from here on */
+	bool torn;    /* the teardown has run */
+	bool enabled; /* CC.EN set and CSTS.RDY seen */
+	uint64_t cap;
+	struct nvme_id_ctrl id;
+	uint64_t ready_by; /* loop time by which CSTS.RDY must show */
+	struct loop_timer poll, keep_alive, ana_delay, admin_expiry;
+	TAILQ_HEAD(, admin_cmd) cmds;
+	/* ANA log */
+	uint8_t *ana_log;
+	size_t ana_len, ana_pos;
+	bool ana_busy, ana_again;
+	uint64_t ana_read_at;
+	/* namespace scan */
+	bool scan_busy, scan_again, scanned;
+	uint32_t *nsids;
+	unsigned nr_nsids, nsid_pos;
+	struct nvme_id_ns idns;
+	/* discovery log */
+	uint8_t *disc_log;
+	size_t disc_len, disc_pos;
+	bool disc_busy, disc_again;
+	/* I/O qpairs */
+	struct conn *conns[MP_MAX_WORKERS];
+	unsigned nr_conns, conns_up, conns_closed;
+	uint16_t io_queue_size;
+};
+
+/* Starts to connect; the caller looks at start_error. */
+struct assoc *assoc_new(struct upstream *up);
+/* Gives the association up; upstream_lost() is told at once, the rest happens in a later turn. */
+__attribute__((format(printf, 3, 4))) void assoc_fail(struct assoc *a, bool final, const char *fmt,
+						      ...);
+/* A controller that has gone (upstream removed or reset): no word to the upstream. */
+void assoc_drop(struct assoc *a);
+
+/* ---- admin commands ---- */
+typedef void (*admin_fn)(struct assoc *a, struct request *req, uint16_t status);
+
+/**
+ * admin_send() - one command on the association's admin qpair
+ *
+ * @len: bytes that come back; @out: bytes of it that go out instead (H2C), may be NULL.
+ * @timeout: ns, 0 for ever (AER). @fn gets the status; loss and timeout do not reach it, they end
+ * the association. When the command cannot even be sent, the association fails too.
+ */
+void admin_send(struct assoc *a, const struct nvme_sqe *sqe, uint32_t len, uint64_t timeout,
+		admin_fn fn);
+/* "Invalid Field in Command: ..." */
+const char *admin_status_str(uint16_t status);
+const char *connect_status_str(uint16_t status);
+
+/* ---- chapters of an association's life, each ending in the call named ---- */
+void enable_start(struct assoc *a); /* -> assoc_identified() */
+void assoc_identified(struct assoc *a);
+void events_start(struct assoc *a); /* keep-alive and AERs */
+void ana_start(struct assoc *a);    /* -> assoc_ana_read() every time */
+void assoc_ana_read(struct assoc *a);
+void scan_start(struct assoc *a); /* -> assoc_scanned() every time */
+void assoc_scanned(struct assoc *a);
+void disc_start(struct assoc *a); /* -> assoc_disc_read() every time */
+void assoc_disc_read(struct assoc *a, unsigned entries);
+void assoc_suspect(struct assoc *a); /* read the ANA log soon */
+bool assoc_has_ana(const struct assoc *a);
+
+/* ---- upstream ---- */
+void upstream_start(struct upstream *up);
+void upstream_live(struct upstream *up);
+void upstream_lost(struct upstream *up, bool final, const char *reason);
+void upstream_put(struct upstream *up);
+
+/* ---- heads and paths ---- */
+/* The upstream shows this namespace: make, update, move or refuse its path. */
+void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns,
+	       const struct ns_ident *ident);
+void path_remove(struct path *p);
+struct path *path_find(struct upstream *up, uint32_t nsid);
+/* What the path can do may have changed: upstream's state, ANA, admin. Publishes when it has. */
+void path_refresh(struct path *p);
+/* The same for all paths of the upstream, publishing each head once. */
+void upstream_refresh_paths(struct upstream *up);
+void head_publish(struct head *h);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Upstreams by discovery: the log of a discovery controller names them. A source that cannot be
+ * reached keeps what it named before; only a log that was read whole removes anything.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "multipath/control.h"
+#include "transport/log.h"
+#include "transport/request.h"
+
+#define ENTRY_SIZE 1024u /* of the header too (Base 2.0 figures 264 and 265) */
+#define CHUNK	   4096u
+#define MAX_LOG	   (1024 * ENTRY_SIZE)
+
+static uint64_t log_field(const struct assoc *a, size_t off)
+{
+	uint64_t v;
+
+	memcpy(&v, a->disc_log + off, sizeof(v));
+	return le64toh(v);
+}
+
+/* A text field of an entry: padded with spaces or zeroes, not necessarily terminated. */
+static void text(char *to, size_t size, const char *from, size_t len)
+{
+	while (len && (from[len - 1] == ' ' || from[len - 1] == 0))
+		len--;
+	if (len >= size)
+		len = size - 1;
+	memcpy(to, from, len);
+	to[len] = 0;
+}
+
+static struct upstream *find(struct mp_subsys *ss, const struct upstream_config *cfg)
+{
+	struct upstream *up;
+
+	TAILQ_FOREACH(up, &ss->upstreams, link)
+		if (!up->cfg.discovery && up->cfg.transport == cfg->transport &&
+		    addr_equal(&up->cfg.addr, &cfg->addr) && !strcmp(up->cfg.nqn, cfg->nqn))
+			return up;
+	return NULL;
+}
+
+static bool take_entry(struct upstream *source, const struct nvmf_disc_log_entry *e, uint32_t gen)
+{
+	struct upstream_config cfg = source->cfg;
+	char traddr[NVMF_TRADDR_SIZE + 1], trsvcid[NVMF_TRSVCID_SIZE + 1], where[ADDR_STR_MAX];
+	struct upstream *up;
+
+	if (e->subtype != NVME_NQN_NVME || e->trtype != cfg.transport->trtype)
+		return false;
+	text(traddr, sizeof(traddr), e->traddr, sizeof(e->traddr));
+	text(trsvcid, sizeof(trsvcid), e->trsvcid, sizeof(e->trsvcid));
+	text(cfg.nqn, sizeof(cfg.nqn), e->subnqn, sizeof(e->subnqn));
+	cfg.discovery = false;
+	if (addr_parse(&cfg.addr, traddr, trsvcid) || !cfg.nqn[0]) {
+		log_warn("upstream %s: discovery log entry with a bad address: %s:%s",
+			 source->cfg.name, traddr, trsvcid);
+		return false;
+	}
+	up = find(source->ss, &cfg);
+	if (!up) {
+		snprintf(cfg.name, sizeof(cfg.name), "%.10s/%.40s", source->cfg.name,
+			 addr_str(&cfg.addr, where));
+		up = upstream_add(source->ss, &cfg);
+		if (!up) { /* a second subsystem behind the same address */
+			snprintf(cfg.name, sizeof(cfg.name), "%.10s/%.40s#%u", source->cfg.name,
+				 where, le16toh(e->portid));
+			up = upstream_add(source->ss, &cfg);
+		}
+		if (!up)
+			return false;
+		up->source = source;
+	}
+	up->seen = gen;
+	return true;
+}
+
+static void apply(struct assoc *a)
+{
+	const struct nvmf_disc_log_entry *e = (const void *)(a->disc_log + ENTRY_SIZE);
+	size_t n = a->disc_len / ENTRY_SIZE - 1;
+	struct upstream *source = a->up, *up, *next;
+	unsigned taken = 0;
+
+	source->seen++;
+	for (size_t i = 0; i < n; i++)
+		taken += take_entry(source, &e[i], source->seen);
+	for (up = TAILQ_FIRST(&source->ss->upstreams); up; up = next) {
+		next = TAILQ_NEXT(up, link);
+		if (up->source == source && up->seen != source->seen)
+			upstream_remove(up);
+	}
+	assoc_disc_read(a, taken);
+}
+
+static void read_log(struct assoc *a, uint32_t len, admin_fn fn)
+{
+	struct nvme_sqe sqe = {.opcode = nvme_admin_get_log_page};
+
+	sqe.cdw10 = htole32((len / 4 - 1) << 16 | NVME_LOG_LID_DISCOVER);
+	sqe.cdw12 = htole32((uint32_t)a->disc_pos);
+	admin_send(a, &sqe, len, a->up->cfg.connect_timeout, fn);
+}
+
+static void on_recheck(struct assoc *a, struct request *req, uint16_t status)
+{
+	uint64_t genctr = 0;
+
+	a->disc_busy = false;
+	if (status) {
+		assoc_fail(a, false, "reading the discovery log failed: %s",
+			   admin_status_str(status));
+		return;
+	}
+	request_copy_out(req, 0, &genctr, sizeof(genctr));
+	if (le64toh(genctr) != log_field(a, 0) || a->disc_again)
+		disc_start(a); /* it changed while being read */
+	else
+		apply(a);
+}
+
+static void read_entries(struct assoc *a);
+
+static void on_entries(struct assoc *a, struct request *req, uint16_t status)
+{
+	if (status) {
+		assoc_fail(a, false, "reading the discovery log failed: %s",
+			   admin_status_str(status));
+		return;
+	}
+	request_copy_out(req, 0, a->disc_log + a->disc_pos, req->data_len);
+	a->disc_pos += req->data_len;
+	read_entries(a);
+}
+
+static void read_entries(struct assoc *a)
+{
+	uint32_t len = CHUNK;
+
+	if (a->disc_pos == a->disc_len) {
+		a->disc_pos = 0;
+		read_log(a, ENTRY_SIZE, on_recheck);
+		return;
+	}
+	if (a->disc_len - a->disc_pos < len)
+		len = (uint32_t)(a->disc_len - a->disc_pos);
+	read_log(a, len, on_entries);
+}
+
+static void on_header(struct assoc *a, struct request *req, uint16_t status)
+{
+	uint64_t numrec;
+
+	if (status) {
+		assoc_fail(a, false, "reading the discovery log failed: %s",
+			   admin_status_str(status));
+		return;
+	}
+	request_copy_out(req, 0, a->disc_log, ENTRY_SIZE);
+	numrec = log_field(a, 8);
+	if (numrec >= MAX_LOG / ENTRY_SIZE) {
+		assoc_fail(a, false, "the discovery log claims %llu entries",
+			   (unsigned long long)numrec);
+		return;
+	}
+	a->disc_len = (numrec + 1) * ENTRY_SIZE;
+	a->disc_log = realloc(a->disc_log, a->disc_len);
+	if (!a->disc_log)
+		abort();
+	a->disc_pos = ENTRY_SIZE;
+	read_entries(a);
+}
+
+void disc_start(struct assoc *a)
+{
+	a->disc_again = a->disc_busy;
+	if (a->disc_busy || a->dead)
+		return;
+	a->disc_busy = true;
+	a->disc_pos = 0;
+	a->disc_log = realloc(a->disc_log, ENTRY_SIZE);
+	if (!a->disc_log)
+		abort();
+	read_log(a, ENTRY_SIZE, on_header);
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Heads: one namespace each, as hosts see it, kept in step with what its paths can do. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "multipath/control.h"
+#include "multipath/head.h"
+#include "transport/log.h"
+
+struct publish_msg {
+	struct head_worker *hw;
+	struct view *view;
+};
+
+static void publish_on_worker(void *arg)
+{
+	struct publish_msg *m = arg;
+
+	head_worker_publish(m->hw, m->view);
+	free(m);
+}
+
+struct table_msg {
+	struct subsys_worker *sw;
+	struct head_worker *hw;
+	uint32_t nsid;
+};
+
+static void add_on_worker(void *arg)
+{
+	struct table_msg *m = arg;
+
+	m->sw->heads[m->nsid] = m->hw;
+	free(m);
+}
+
+static void remove_on_worker(void *arg)
+{
+	struct table_msg *m = arg;
+
+	if (m->sw->heads[m->nsid] == m->hw)
+		m->sw->heads[m->nsid] = NULL;
+	head_worker_retire(m->hw);
+	free(m);
+}
+
+static void post_table(struct head *h, unsigned w, void (*fn)(void *))
+{
+	struct table_msg *m = malloc(sizeof(*m));
+
+	if (!m)
+		abort();
+	*m = (struct table_msg){h->ss->sw[w], h->hw[w], h->nsid};
+	loop_post(h->ss->mp->workers[w].loop, fn, m);
+}
+
+/* ---- views ---- */
+
+/*
+ * How long I/O waits without a path: no_path_timeout, or less when every upstream of the head has a
+ * shorter fast_io_fail_tmo.
+ */
+static uint64_t hold_time(const struct head *h)
+{
+	uint64_t longest = 0;
+	const struct path *p;
+
+	if (TAILQ_EMPTY(&h->paths))
+		return h->ss->cfg.no_path_timeout;
+	TAILQ_FOREACH(p, &h->paths, head_link) {
+		int64_t t = p->up->cfg.fast_io_fail_tmo;
+
+		if (t < 0 || (uint64_t)t > h->ss->cfg.no_path_timeout)
+			return h->ss->cfg.no_path_timeout;
+		if ((uint64_t)t > longest)
+			longest = (uint64_t)t;
+	}
+	return longest;
+}
+
+static struct view *make_view(const struct head *h, unsigned w)
+{
+	const struct path *p;
+	unsigned n = 0;
+	struct view *v;
+
+	TAILQ_FOREACH(p, &h->paths, head_link)
+		n++;
+	v = calloc(1, sizeof(*v) + n * sizeof(v->e[0]));
+	if (!v)
+		abort();
+	v->policy = h->ss->cfg.policy;
+	v->geo = h->geo;
+	v->hold_ns = hold_time(h);
+	v->max_held = h->ss->cfg.max_held;
+	TAILQ_FOREACH(p, &h->paths, head_link) {
+		bool live = p->up->state == UPSTREAM_LIVE && p->up->assoc;
+
+		v->e[v->n++] = (struct view_entry){
+			.lane = p->lanes->lane[w],
+			.conn = live ? p->up->assoc->conns[w] : NULL,
+			.nsid = p->nsid,
+			.weight = p->weight,
+			.rank = (uint8_t)(p->usable ? ana_rank(p->ana_state) : ANA_RANK_NONE),
+		};
+	}
+	return v;
+}
+
+void head_publish(struct head *h)
+{
+	struct mp *mp = h->ss->mp;
+
+	for (unsigned w = 0; w < mp->n; w++) {
+		struct publish_msg *m = malloc(sizeof(*m));
+
+		if (!m)
+			abort();
+		*m = (struct publish_msg){h->hw[w], make_view(h, w)};
+		loop_post(mp->workers[w].loop, publish_on_worker, m);
+	}
+}
+
+/* ---- what the paths add up to ---- */
+
+static uint8_t best_ana(const struct head *h)
+{
+	uint8_t best = NVME_ANA_STATE_INACCESSIBLE;
+	const struct path *p;
+
+	TAILQ_FOREACH(p, &h->paths, head_link) {
+		if (!p->usable)
+			continue;
+		if (p->ana_state == NVME_ANA_STATE_OPTIMIZED)
+			return NVME_ANA_STATE_OPTIMIZED;
+		best = p->ana_state;
+	}
+	return best;
+}
+
+/* What hosts are told of the namespace: what holds over every path that has its geometry. */
+static void intersect(const struct head *h, struct nvme_id_ns *out)
+{
+	const struct path *p;
+	bool first = true;
+
+	TAILQ_FOREACH(p, &h->paths, head_link) {
+		struct ns_geometry geo;
+
+		geometry_of(&geo, &p->idns);
+		if (geometry_mismatch(&h->geo, &geo))
+			continue;
+		if (first) {
+			*out = p->idns;
+			first = false;
+			continue;
+		}
+		out->nsfeat &= p->idns.nsfeat;
+		out->dpc &= p->idns.dpc;
+		out->mc &= p->idns.mc;
+		out->rescap &= p->idns.rescap;
+		if ((out->dlfeat & 7) != (p->idns.dlfeat & 7))
+			out->dlfeat = 0;       /* deallocated blocks read as anything */
+		out->nsattr |= p->idns.nsattr; /* write protected by one is write protected */
+		if (le16toh(p->idns.nawupf) < le16toh(out->nawupf))
+			out->nawupf = p->idns.nawupf;
+		if (le16toh(p->idns.nawun) < le16toh(out->nawun))
+			out->nawun = p->idns.nawun;
+		if (le16toh(p->idns.nacwu) < le16toh(out->nacwu))
+			out->nacwu = p->idns.nacwu;
+		if (out->nabo != p->idns.nabo || out->nabspf != p->idns.nabspf ||
+		    out->nabsn != p->idns.nabsn)
+			out->nabo = out->nabspf = out->nabsn = 0;
+	}
+}
+
+/*
+ * A namespace may grow or be formatted: one path shows it before the others. As long as some live
+ * path has the head's geometry the changed ones are not used; once none has, the first live path's
+ * geometry becomes the head's.
+ */
+static void adopt_geometry(struct head *h)
+{
+	const struct path *p, *first = NULL;
+	struct ns_geometry geo;
+
+	TAILQ_FOREACH(p, &h->paths, head_link) {
+		if (p->up->state != UPSTREAM_LIVE)
+			continue;
+		geometry_of(&geo, &p->idns);
+		if (!geometry_mismatch(&h->geo, &geo))
+			return;
+		if (!first)
+			first = p;
+	}
+	if (!first)
+		return;
+	geometry_of(&h->geo, &first->idns);
+	log_notice("namespace %u: now %llu blocks of %u bytes", h->nsid,
+		   (unsigned long long)h->geo.nsze, 1u << h->geo.lbads);
+}
+
+static void note_loss(struct head *h)
+{
+	const struct path *p;
+	bool any = false;
+
+	TAILQ_FOREACH(p, &h->paths, head_link)
+		any = any || p->usable;
+	if (any)
+		h->lost_since = 0;
+	else if (!h->lost_since)
+		h->lost_since = loop_now(h->ss->mp->control);
+}
+
+void head_settle(struct head *h)
+{
+	struct nvme_id_ns idns = h->idns;
+	struct path *p;
+	uint8_t ana;
+
+	if (h->removed)
+		return;
+	adopt_geometry(h);
+	TAILQ_FOREACH(p, &h->paths, head_link)
+		path_judge(p);
+	note_loss(h);
+	intersect(h, &idns);
+	head_publish(h);
+	ana = best_ana(h);
+	if (ana != h->ana_state) {
+		h->ana_state = ana;
+		h->ss->ev->head_ana_changed(h->ss->ev_arg, h);
+	}
+	if (memcmp(&idns, &h->idns, sizeof(idns))) {
+		h->idns = idns;
+		h->ss->ev->head_changed(h->ss->ev_arg, h);
+	}
+}
+
+/* ---- life ---- */
+
+static void insert_by_nsid(struct mp_subsys *ss, struct head *h)
+{
+	struct head *next;
+
+	TAILQ_FOREACH(next, &ss->heads, link)
+		if (next->nsid > h->nsid)
+			break;
+	if (next)
+		TAILQ_INSERT_BEFORE(next, h, link);
+	else
+		TAILQ_INSERT_TAIL(&ss->heads, h, link);
+}
+
+struct head *head_add(struct mp_subsys *ss, const struct path *first, const char **reason)
+{
+	struct mp *mp = ss->mp;
+	struct head *h;
+	uint32_t nsid;
+
+	nsid = ss->ev->assign_nsid(ss->ev_arg, &first->ident, reason);
+	if (!nsid)
+		return NULL;
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		abort();
+	h->ss = ss;
+	h->nsid = nsid;
+	h->ident = first->ident;
+	h->idns = first->idns;
+	geometry_of(&h->geo, &first->idns);
+	h->ana_state = NVME_ANA_STATE_INACCESSIBLE;
+	TAILQ_INIT(&h->paths);
+	for (unsigned w = 0; w < mp->n; w++) {
+		h->hw[w] = calloc(1, sizeof(*h->hw[w]));
+		if (!h->hw[w])
+			abort();
+		head_worker_init(h->hw[w], &mp->workers[w], h, nsid, make_view(h, w));
+		post_table(h, w, add_on_worker);
+	}
+	insert_by_nsid(ss, h);
+	mp->objects++;
+	ss->ev->head_added(ss->ev_arg, h);
+	return h;
+}
+
+void head_remove(struct head *h)
+{
+	h->removed = true;
+	TAILQ_REMOVE(&h->ss->heads, h, link);
+	log_notice("namespace %u: removed", h->nsid);
+	h->ss->ev->head_removed(h->ss->ev_arg, h);
+	for (unsigned w = 0; w < h->ss->mp->n; w++)
+		post_table(h, w, remove_on_worker);
+}
+
+void head_worker_freed(struct head *h)
+{
+	struct mp *mp = h->ss->mp;
+
+	if (++h->acks < mp->n)
+		return;
+	free(h);
+	mp_object_gone(mp);
+}
+
+void head_totals(const struct head *h, struct head_totals *t)
+{
+	memset(t, 0, sizeof(*t));
+	for (unsigned w = 0; w < h->ss->mp->n; w++) {
+		const struct head_worker *hw = h->hw[w];
+
+		t->held += stat_get(&hw->held);
+		t->held_max += stat_get(&hw->held_max);
+		t->retried += stat_get(&hw->retried);
+		t->failed_no_path += stat_get(&hw->failed_no_path);
+		if (stat_get(&hw->longest_ns) > t->longest_ns)
+			t->longest_ns = stat_get(&hw->longest_ns);
+	}
+}

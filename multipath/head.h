@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Heads and their paths, inside multipath/. Control loop only. */
+#ifndef MULTIPATH_HEAD_H
+#define MULTIPATH_HEAD_H
+
+#include "multipath/multipath.h"
+
+/* A head for a namespace seen first through @first; NULL with *reason when it is not exported. */
+struct head *head_add(struct mp_subsys *ss, const struct path *first, const char **reason);
+/* The last path is gone for good: the namespace leaves the subsystem. */
+void head_remove(struct head *h);
+/*
+ * Judges all paths of the head anew, adopts a new size or format when that is all that the usable
+ * associations still show, and tells workers and hosts what has changed.
+ */
+void head_settle(struct head *h);
+
+/* Brings usable and reason of a path with a head up to date. */
+void path_judge(struct path *p);
+/* Frees a removed path that no worker points to any more. */
+void path_put(struct path *p);
+
+#endif

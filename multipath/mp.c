@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine as a whole: its workers, its subsystems, its end. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "multipath/control.h"
+
+struct mp *mp_new(struct loop *control, struct loop **workers, unsigned n)
+{
+	struct mp *mp = calloc(1, sizeof(*mp));
+
+	if (!mp)
+		abort();
+	mp->control = control;
+	mp->n = n;
+	TAILQ_INIT(&mp->subsystems);
+	for (unsigned i = 0; i < n; i++)
+		mp_worker_init(&mp->workers[i], workers[i], control, i);
+	return mp;
+}
+
+static void report_done(void *arg)
+{
+	struct mp *mp = arg;
+
+	mp->done(mp->done_arg);
+}
+
+void mp_object_gone(struct mp *mp)
+{
+	if (--mp->objects == 0 && mp->done)
+		loop_post(mp->control, report_done, mp);
+}
+
+void mp_shutdown(struct mp *mp, void (*done)(void *arg), void *arg)
+{
+	struct mp_subsys *ss;
+	struct upstream *up;
+
+	mp->done = done;
+	mp->done_arg = arg;
+	mp->objects++; /* until all have been told */
+	TAILQ_FOREACH(ss, &mp->subsystems, link)
+		while ((up = TAILQ_FIRST(&ss->upstreams)))
+			upstream_remove(up);
+	mp_object_gone(mp);
+}
+
+void mp_free(struct mp *mp)
+{
+	struct mp_subsys *ss;
+
+	while ((ss = TAILQ_FIRST(&mp->subsystems))) {
+		TAILQ_REMOVE(&mp->subsystems, ss, link);
+		for (unsigned i = 0; i < mp->n; i++)
+			free(ss->sw[i]);
+		free(ss);
+	}
+	free(mp);
+}
+
+struct mp_subsys *mp_subsys_add(struct mp *mp, const struct mp_subsys_config *cfg,
+				const struct mp_events *ev, void *arg)
+{
+	struct mp_subsys *ss = calloc(1, sizeof(*ss));
+
+	if (!ss)
+		abort();
+	ss->mp = mp;
+	ss->cfg = *cfg;
+	ss->ev = ev;
+	ss->ev_arg = arg;
+	TAILQ_INIT(&ss->upstreams);
+	TAILQ_INIT(&ss->heads);
+	for (unsigned i = 0; i < mp->n; i++) {
+		ss->sw[i] = calloc(1, sizeof(*ss->sw[i]));
+		if (!ss->sw[i])
+			abort();
+	}
+	TAILQ_INSERT_TAIL(&mp->subsystems, ss, link);
+	return ss;
+}
+
+struct head *mp_subsys_head(const struct mp_subsys *ss, uint32_t nsid)
+{
+	struct head *h;
+
+	TAILQ_FOREACH(h, &ss->heads, link)
+		if (h->nsid == nsid)
+			return h;
+	return NULL;
+}
+
+void mp_subsys_set_policy(struct mp_subsys *ss, enum mp_policy policy)
+{
+	struct head *h;
+
+	ss->cfg.policy = policy;
+	TAILQ_FOREACH(h, &ss->heads, link)
+		head_publish(h);
+}
+
+void mp_subsys_limits(const struct mp_subsys *ss, struct mp_limits *l)
+{
+	const struct upstream *up;
+
+	*l = (struct mp_limits){.max_transfer = UINT32_MAX, .oncs = UINT16_MAX};
+	TAILQ_FOREACH(up, &ss->upstreams, link) {
+		if (!up->have_idctrl)
+			continue;
+		l->any = true;
+		if (up->max_transfer < l->max_transfer)
+			l->max_transfer = up->max_transfer;
+		l->oncs &= le16toh(up->idctrl.oncs);
+		l->volatile_cache = l->volatile_cache || (up->idctrl.vwc & 1);
+	}
+}
+
+struct head_worker *mp_lookup(struct mp_subsys *ss, unsigned w, uint32_t nsid)
+{
+	return nsid > MP_MAX_NSID ? NULL : ss->sw[w]->heads[nsid];
+}

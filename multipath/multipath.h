@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The aggregation engine. Control loop: upstream associations, the namespaces they show, heads and
+ * paths. Workers: for each head a small view of usable lanes, selection, retry and hold.
+ *
+ * Control decides and publishes; a worker only ever touches its own head_worker and lane structs,
+ * which change by messages that control posts in order.
+ */
+#ifndef MULTIPATH_MULTIPATH_H
+#define MULTIPATH_MULTIPATH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "multipath/ident.h"
+#include "transport/initiator.h"
+#include "transport/loop.h"
+#include "transport/request.h"
+#include "transport/stats.h"
+
+#define MP_MAX_WORKERS 64
+#define MP_NAME_MAX    64
+
+struct mp;
+struct mp_subsys;
+struct upstream;
+struct head;
+struct path;
+struct head_worker;
+struct lane;
+
+/* ---- configuration ---- */
+enum mp_policy { MP_POLICY_FAILOVER, MP_POLICY_ROUND_ROBIN };
+const char *mp_policy_name(enum mp_policy p);
+/* 0 and *p set, or -EINVAL */
+int mp_policy_parse(const char *name, enum mp_policy *p);
+
+struct upstream_config {
+	char name[MP_NAME_MAX]; /* unique within its subsystem */
+	const struct ini_transport *transport;
+	struct addr addr, host_addr;
+	char nqn[NVMF_NQN_MAX +
+		 1]; /* the upstream subsystem's; discovery NQN for a discovery source */
+	char hostnqn[NVMF_NQN_MAX + 1];
+	uint8_t hostid[16];
+	bool discovery;		  /* a discovery controller: its log names the upstreams */
+	unsigned nr_io_queues;	  /* 0: one per worker; else at least the number of workers is asked
+				     for */
+	unsigned queue_size;	  /* entries per I/O queue */
+	uint64_t keep_alive_tmo;  /* ns; 0: no keep-alive */
+	uint64_t reconnect_delay; /* ns */
+	int64_t ctrl_loss_tmo;	  /* ns; < 0: retry for ever */
+	int64_t fast_io_fail_tmo; /* ns; < 0: off. With no path, I/O of a head whose all upstreams
+				     have been lost for this long fails */
+	uint64_t io_timeout;	  /* ns for one command before the association is taken for dead */
+	uint64_t connect_timeout; /* ns */
+	bool hdr_digest, data_digest;
+	unsigned weight;	 /* 1..; for round-robin */
+	bool enabled;		 /* admin state that its paths start in */
+	struct file_ns *file_ns; /* kind "file"; taken over */
+};
+
+struct mp_subsys_config {
+	char nqn[NVMF_NQN_MAX + 1];
+	enum mp_policy policy;
+	uint64_t no_path_timeout; /* ns that I/O is held when a head has no usable path */
+	unsigned max_held; /* requests held per head and worker; more fail with a path status */
+};
+
+/* What the gateway is told, on the control loop. */
+struct mp_events {
+	/* The NSID to export this namespace under, or 0 (and *reason) not to. Asked once per head.
+	 */
+	uint32_t (*assign_nsid)(void *arg, const struct ns_ident *id, const char **reason);
+	void (*head_added)(void *arg, struct head *head);
+	void (*head_changed)(void *arg,
+			     struct head *head); /* size or other Identify Namespace data */
+	void (*head_ana_changed)(void *arg, struct head *head);
+	void (*head_removed)(void *arg, struct head *head); /* head is freed after this */
+};
+
+/* ---- control loop ---- */
+
+/* @workers[0..n) have pools set; @control too. Nothing runs yet. */
+struct mp *mp_new(struct loop *control, struct loop **workers, unsigned n);
+/* Tears everything down (workers must run until it says so): done(arg) runs on control at the end.
+ */
+void mp_shutdown(struct mp *mp, void (*done)(void *arg), void *arg);
+void mp_free(struct mp *mp);
+
+struct mp_subsys *mp_subsys_add(struct mp *mp, const struct mp_subsys_config *cfg,
+				const struct mp_events *ev, void *arg);
+/* Copies @cfg and starts to connect. Returns NULL with errno: EEXIST when the name is taken. */
+struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config *cfg);
+/* Drops the association and its paths; frees it later. */
+void upstream_remove(struct upstream *up);
+/* Drops and connects anew (also out of a final failure), at once. */
+void upstream_reset(struct upstream *up);
+
+enum upstream_state {
+	UPSTREAM_CONNECTING, /* transport, Connect, enable, identify, scan, lanes */
+	UPSTREAM_LIVE,
+	UPSTREAM_WAITING, /* until the reconnect delay is over */
+	UPSTREAM_FAILED,  /* given up: ctrl_loss_tmo, or a refusal that an admin must look into */
+	UPSTREAM_DELETING,
+};
+const char *upstream_state_name(enum upstream_state s);
+
+enum path_admin { PATH_ENABLED, PATH_DISABLED };
+
+struct path {
+	TAILQ_ENTRY(path) up_link;   /* in upstream->paths */
+	TAILQ_ENTRY(path) head_link; /* in head->paths; only while head is set */
+	struct upstream *up;
+	struct head *head; /* NULL: refused, see reason */
+	uint32_t nsid;	   /* upstream's */
+	uint32_t anagrpid;
+	uint8_t ana_state; /* NVME_ANA_STATE_*; optimized when the upstream has no ANA */
+	enum path_admin admin;
+	unsigned weight;
+	struct ns_ident ident;
+	struct nvme_id_ns idns;
+	bool usable;	  /* published to workers as selectable */
+	char reason[160]; /* why not usable, or why refused; empty when usable */
+	uint64_t changed; /* loop time of the last change of usable or ana_state */
+	unsigned slot;	  /* among the head's paths */
+	bool suspect;	  /* a worker saw a path status; its ANA state is being read */
+	struct lane_set *lanes;
+	unsigned retiring; /* lane sets that workers have not all let go of */
+	bool removed;
+};
+
+struct head {
+	TAILQ_ENTRY(head) link; /* in subsys->heads, by NSID ascending */
+	struct mp_subsys *ss;
+	uint32_t nsid; /* ours */
+	struct ns_ident ident;
+	struct ns_geometry geo;
+	struct nvme_id_ns idns; /* what hosts are told: intersection over the paths */
+	uint8_t ana_state; /* what hosts are told: best of the usable paths, else inaccessible */
+	TAILQ_HEAD(, path) paths;
+	struct head_worker *hw[MP_MAX_WORKERS];
+	uint64_t lost_since; /* loop time since when no path is usable; 0: some is */
+	uint64_t slots;	     /* in use, bit set */
+	unsigned acks;	     /* workers that have freed their part, when removed */
+	bool removed;
+};
+
+/* Counters of one path on one worker; the worker writes, anybody reads. */
+struct lane_stats {
+	stat_t reads, writes, others, read_bytes, write_bytes;
+	stat_t errors;	  /* statuses other than success handed up */
+	stat_t failovers; /* commands that left this lane for another */
+	stat_t inflight;
+	stat_t latency_ns_sum;
+};
+/* Sum over workers. */
+struct path_totals {
+	uint64_t reads, writes, others, read_bytes, write_bytes, errors, failovers, inflight,
+		latency_ns_sum;
+};
+void path_totals(const struct path *p, struct path_totals *t);
+struct head_totals {
+	uint64_t held, held_max, retried, failed_no_path;
+	uint64_t longest_ns; /* longest time from arrival to completion of a command */
+};
+void head_totals(const struct head *h, struct head_totals *t);
+
+struct upstream {
+	TAILQ_ENTRY(upstream) link; /* in subsys->upstreams, in configured order */
+	struct mp_subsys *ss;
+	struct upstream_config cfg;
+	enum upstream_state state;
+	char reason[160]; /* of the state when not live */
+	uint64_t changed; /* loop time of the last state change */
+	uint32_t losses;  /* associations lost since start */
+	uint16_t cntlid;
+	struct nvme_id_ctrl idctrl; /* valid while or after live */
+	bool have_idctrl;
+	uint32_t max_transfer; /* bytes; UINT32_MAX: no limit */
+	TAILQ_HEAD(, path) paths;
+	struct assoc *assoc; /* the present one; NULL while waiting */
+	struct loop_timer retry;
+	struct upstream *source; /* the discovery source that named it, or NULL */
+	uint64_t lost_at;	 /* loop time of the loss (or start) that is being made good */
+	unsigned attempts;	 /* since then */
+	uint32_t seen;		 /* discovery: generation of the log that named it last */
+	unsigned refs;		 /* associations and paths that still point here */
+};
+
+struct mp_subsys {
+	TAILQ_ENTRY(mp_subsys) link;
+	struct mp *mp;
+	struct mp_subsys_config cfg;
+	const struct mp_events *ev;
+	void *ev_arg;
+	TAILQ_HEAD(, upstream) upstreams;
+	TAILQ_HEAD(, head) heads;
+	struct subsys_worker *sw[MP_MAX_WORKERS]; /* each belongs to its worker */
+	uint32_t mdts_limit; /* bytes; what hosts were promised, 0: nobody yet. Upstreams below it
+				are refused */
+};
+
+/* Enabled: takes part in selection. A disabled path gets no new I/O; what is on it finishes. */
+void path_set_admin(struct path *p, enum path_admin admin);
+void mp_subsys_set_policy(struct mp_subsys *ss, enum mp_policy policy);
+struct head *mp_subsys_head(const struct mp_subsys *ss, uint32_t nsid);
+
+/* What every upstream with a path can do (live or last known). */
+struct mp_limits {
+	uint32_t max_transfer; /* bytes; UINT32_MAX: no limit reported */
+	uint16_t oncs;
+	bool volatile_cache;
+	bool any; /* some upstream has been identified */
+};
+void mp_subsys_limits(const struct mp_subsys *ss, struct mp_limits *l);
+
+/* ---- worker loops ---- */
+
+/* The head that @nsid names on worker @w (0-based index; loop id - 1), or NULL. */
+struct head_worker *mp_lookup(struct mp_subsys *ss, unsigned w, uint32_t nsid);
+const struct ns_geometry *head_geometry(const struct head_worker *hw);
+
+/**
+ * head_submit() - carry out a command on the namespace, whatever path it takes
+ *
+ * req->sqe is the host's (the NSID is rewritten per path), checked by the caller. H2C data is
+ * complete. For C2H the segments are taken here, waiting for them if needed. req->complete is
+ * called once with req->cqe set, maybe from within this call; req->progress as read data arrives.
+ */
+void head_submit(struct head_worker *hw, struct request *req);
+
+/*
+ * Takes back a command that is held or waits for buffers: completes it with @status at once and
+ * returns true. False: it is with an upstream now and will complete by itself.
+ */
+bool head_cancel(struct request *req, uint16_t status);
+
+#endif

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Paths: which head a namespace of an upstream belongs to, and whether I/O may use it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "multipath/control.h"
+#include "multipath/head.h"
+#include "transport/log.h"
+
+/* ---- lanes ---- */
+
+void lane_freed(struct lane_set *set)
+{
+	struct path *p = set->path;
+
+	if (++set->acks < set->n)
+		return;
+	for (unsigned i = 0; i < set->n; i++)
+		free(set->lane[i]);
+	free(set);
+	p->retiring--;
+	path_put(p);
+}
+
+struct retire_msg {
+	struct mp_worker *mw;
+	struct lane *lane;
+};
+
+static void retire_on_worker(void *arg)
+{
+	struct retire_msg *m = arg;
+
+	lane_retire(m->lane, m->mw);
+	free(m);
+}
+
+static void make_lanes(struct path *p)
+{
+	struct mp *mp = p->up->ss->mp;
+	struct lane_set *set = calloc(1, sizeof(*set));
+
+	if (!set)
+		abort();
+	set->path = p;
+	set->n = mp->n;
+	for (unsigned i = 0; i < mp->n; i++) {
+		struct lane *lane = aligned_alloc(_Alignof(struct lane), sizeof(struct lane));
+
+		if (!lane)
+			abort();
+		memset(lane, 0, sizeof(*lane));
+		lane->set = set;
+		lane->slot = p->slot;
+		set->lane[i] = lane;
+	}
+	p->lanes = set;
+	p->retiring++;
+}
+
+/* After the head's views have been published without the path. */
+static void retire_lanes(struct path *p)
+{
+	struct mp *mp = p->up->ss->mp;
+	struct lane_set *set = p->lanes;
+
+	p->lanes = NULL;
+	for (unsigned i = 0; i < set->n; i++) {
+		struct retire_msg *m = malloc(sizeof(*m));
+
+		if (!m)
+			abort();
+		*m = (struct retire_msg){&mp->workers[i], set->lane[i]};
+		loop_post(mp->workers[i].loop, retire_on_worker, m);
+	}
+}
+
+/* ---- life ---- */
+
+struct path *path_find(struct upstream *up, uint32_t nsid)
+{
+	struct path *p;
+
+	TAILQ_FOREACH(p, &up->paths, up_link)
+		if (p->nsid == nsid)
+			return p;
+	return NULL;
+}
+
+void path_put(struct path *p)
+{
+	if (!p->removed || p->retiring)
+		return;
+	upstream_put(p->up);
+	free(p);
+}
+
+static void detach(struct path *p)
+{
+	struct head *h = p->head;
+
+	if (!h)
+		return;
+	p->head = NULL;
+	p->usable = false;
+	TAILQ_REMOVE(&h->paths, p, head_link);
+	h->slots &= ~(1ull << p->slot);
+	if (TAILQ_EMPTY(&h->paths))
+		head_remove(h);
+	else
+		head_settle(h);
+	retire_lanes(p);
+}
+
+void path_remove(struct path *p)
+{
+	log_notice("path %s/%u: removed", p->up->cfg.name, p->nsid);
+	TAILQ_REMOVE(&p->up->paths, p, up_link);
+	detach(p);
+	p->removed = true;
+	path_put(p);
+}
+
+static void refuse(struct path *p, const char *reason)
+{
+	if (strcmp(p->reason, reason))
+		log_err("path %s/%u: refused: %s", p->up->cfg.name, p->nsid, reason);
+	p->changed = loop_now(p->up->ss->mp->control);
+	snprintf(p->reason, sizeof(p->reason), "%s", reason);
+}
+
+/* The place in the head by the configured order of upstreams, then NSID. */
+static void insert_ordered(struct head *h, struct path *p)
+{
+	struct upstream *up;
+	struct path *q;
+
+	TAILQ_FOREACH(q, &h->paths, head_link) {
+		for (up = TAILQ_NEXT(p->up, link); up && up != q->up; up = TAILQ_NEXT(up, link))
+			;
+		if (up)
+			break;
+	}
+	if (q)
+		TAILQ_INSERT_BEFORE(q, p, head_link);
+	else
+		TAILQ_INSERT_TAIL(&h->paths, p, head_link);
+}
+
+static void join(struct head *h, struct path *p)
+{
+	for (p->slot = 0; h->slots & 1ull << p->slot; p->slot++)
+		;
+	h->slots |= 1ull << p->slot;
+	p->head = h;
+	make_lanes(p);
+	insert_ordered(h, p);
+}
+
+/* NULL, or why the path may not join the head. */
+static const char *may_join(const struct head *h, const struct path *p)
+{
+	const struct path *q;
+
+	if (~h->slots == 0)
+		return "the namespace has as many paths as are supported";
+	TAILQ_FOREACH(q, &h->paths, head_link) {
+		if (q->up == p->up)
+			return "another namespace of the same upstream has the same identity";
+		if (!(q->idns.nmic & NVME_NS_NMIC_SHARED) || !(p->idns.nmic & NVME_NS_NMIC_SHARED))
+			return "not reported as shared (NMIC), yet seen over another path";
+	}
+	return NULL;
+}
+
+static void attach(struct path *p)
+{
+	struct mp_subsys *ss = p->up->ss;
+	const char *reason = NULL;
+	struct head *h, *same = NULL;
+
+	if (p->ident.csi == 0xff) {
+		refuse(p, "its identification descriptors are invalid");
+		return;
+	}
+	if (p->ident.csi != NVME_CSI_NVM) {
+		refuse(p, "its I/O command set is not NVM");
+		return;
+	}
+	TAILQ_FOREACH(h, &ss->heads, link) {
+		switch (ident_compare(&h->ident, &p->ident)) {
+		case IDENT_CONFLICT:
+			refuse(p, "its identifiers agree only in part with those of another path");
+			return;
+		case IDENT_SAME:
+			same = h;
+			break;
+		case IDENT_DIFFERENT:
+			break;
+		}
+	}
+	if (!same)
+		same = head_add(ss, p, &reason);
+	else
+		reason = may_join(same, p);
+	if (reason) {
+		refuse(p, reason);
+		return;
+	}
+	p->reason[0] = 0;
+	join(same, p);
+	log_notice("path %s/%u: joins namespace %u", p->up->cfg.name, p->nsid, same->nsid);
+}
+
+void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns,
+	       const struct ns_ident *ident)
+{
+	struct path *p = path_find(up, nsid);
+
+	if (!p) {
+		p = calloc(1, sizeof(*p));
+		if (!p)
+			abort();
+		p->up = up;
+		up->refs++;
+		p->nsid = nsid;
+		p->weight = up->cfg.weight ? up->cfg.weight : 1;
+		p->admin = up->cfg.enabled ? PATH_ENABLED : PATH_DISABLED;
+		p->ana_state = NVME_ANA_STATE_INACCESSIBLE; /* until the log says better */
+		TAILQ_INSERT_TAIL(&up->paths, p, up_link);
+	} else if (p->head && ident_compare(&p->ident, ident) != IDENT_SAME) {
+		log_err("path %s/%u: identity changed", up->cfg.name, nsid);
+		detach(p);
+	}
+	p->ident = *ident;
+	p->idns = *idns;
+	p->anagrpid = le32toh(idns->anagrpid);
+	if (!p->head)
+		attach(p);
+}
+
+/* ---- usability ---- */
+
+/* NULL when usable, else why not; *buf may be used for it. */
+static const char *unusable(const struct path *p, char *buf, size_t len)
+{
+	struct ns_geometry geo;
+	const char *why;
+
+	if (p->up->state != UPSTREAM_LIVE) {
+		snprintf(buf, len, "%s%s%.120s", upstream_state_name(p->up->state),
+			 p->up->reason[0] ? ": " : "", p->up->reason);
+		return buf;
+	}
+	if (p->admin == PATH_DISABLED)
+		return "disabled by the administrator";
+	geometry_of(&geo, &p->idns);
+	why = geometry_mismatch(&p->head->geo, &geo);
+	if (why)
+		return why;
+	if (ana_rank(p->ana_state) == ANA_RANK_NONE) {
+		snprintf(buf, len, "ANA state %s", ana_state_name(p->ana_state));
+		return buf;
+	}
+	return NULL;
+}
+
+void path_judge(struct path *p)
+{
+	char buf[sizeof(p->reason)] = "";
+	const char *why = unusable(p, buf, sizeof(buf));
+
+	if (p->usable != !why) {
+		p->changed = loop_now(p->up->ss->mp->control);
+		log_notice("path %s/%u of namespace %u: %s%s", p->up->cfg.name, p->nsid,
+			   p->head->nsid, why ? "not usable: " : "usable, ANA ",
+			   why ? why : ana_state_name(p->ana_state));
+	}
+	p->usable = !why;
+	p->suspect = false;
+	snprintf(p->reason, sizeof(p->reason), "%s", why ? why : "");
+}
+
+void path_refresh(struct path *p)
+{
+	if (p->head)
+		head_settle(p->head);
+}
+
+void upstream_refresh_paths(struct upstream *up)
+{
+	struct path *p, *next;
+
+	for (p = TAILQ_FIRST(&up->paths); p; p = next) {
+		next = TAILQ_NEXT(p, up_link);
+		path_refresh(p);
+	}
+}
+
+void path_set_admin(struct path *p, enum path_admin admin)
+{
+	p->admin = admin;
+	path_refresh(p);
+}
+
+void path_suspect(struct path *p)
+{
+	p->suspect = true;
+	if (p->up->assoc && p->head)
+		assoc_suspect(p->up->assoc);
+}
+
+void path_totals(const struct path *p, struct path_totals *t)
+{
+	memset(t, 0, sizeof(*t));
+	for (unsigned i = 0; p->lanes && i < p->lanes->n; i++) {
+		const struct lane_stats *s = &p->lanes->lane[i]->stats;
+
+		t->reads += stat_get(&s->reads);
+		t->writes += stat_get(&s->writes);
+		t->others += stat_get(&s->others);
+		t->read_bytes += stat_get(&s->read_bytes);
+		t->write_bytes += stat_get(&s->write_bytes);
+		t->errors += stat_get(&s->errors);
+		t->failovers += stat_get(&s->failovers);
+		t->inflight += stat_get(&s->inflight);
+		t->latency_ns_sum += stat_get(&s->latency_ns_sum);
+	}
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A configured upstream over its lives: connect, live, lost, wait, again. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "multipath/control.h"
+#include "multipath/head.h"
+#include "transport/log.h"
+
+#define FIRST_RETRY (50 * NSEC_PER_MSEC)
+
+const char *upstream_state_name(enum upstream_state s)
+{
+	static const char *const names[] = {
+		[UPSTREAM_CONNECTING] = "connecting",
+		[UPSTREAM_LIVE] = "live",
+		[UPSTREAM_WAITING] = "waiting to reconnect",
+		[UPSTREAM_FAILED] = "failed",
+		[UPSTREAM_DELETING] = "deleting",
+	};
+
+	return names[s];
+}
+
+static uint64_t now(const struct upstream *up)
+{
+	return loop_now(up->ss->mp->control);
+}
+
+static void set_state(struct upstream *up, enum upstream_state s, const char *reason)
+{
+	up->state = s;
+	up->changed = now(up);
+	snprintf(up->reason, sizeof(up->reason), "%s", reason);
+}
+
+void upstream_live(struct upstream *up)
+{
+	set_state(up, UPSTREAM_LIVE, "");
+	up->attempts = 0;
+	up->lost_at = 0;
+	log_notice("upstream %s: live, controller ID %u", up->cfg.name, up->cntlid);
+	upstream_refresh_paths(up);
+}
+
+void upstream_start(struct upstream *up)
+{
+	struct assoc *a;
+
+	up->attempts++;
+	if (!up->lost_at)
+		up->lost_at = now(up);
+	set_state(up, UPSTREAM_CONNECTING, up->reason);
+	a = assoc_new(up);
+	up->assoc = a;
+	if (!a->admin)
+		assoc_fail(a, false, "cannot connect: %s", strerror(a->start_error));
+}
+
+static void on_retry(void *arg)
+{
+	upstream_start(arg);
+}
+
+/* The delay with up to a quarter more, so that many paths do not come back in step. */
+static uint64_t with_jitter(uint64_t delay)
+{
+	uint32_t r = 0;
+
+	if (getrandom(&r, sizeof(r), GRND_NONBLOCK) != sizeof(r))
+		r = 0;
+	return delay + delay / 4 * (r & 0xffff) / 0x10000;
+}
+
+void upstream_lost(struct upstream *up, bool final, const char *reason)
+{
+	bool was_live = up->state == UPSTREAM_LIVE;
+	int64_t tmo = up->cfg.ctrl_loss_tmo;
+
+	if (was_live) {
+		up->losses++;
+		up->lost_at = now(up);
+	}
+	if (was_live || strcmp(reason, up->reason))
+		log_warn("upstream %s: %s", up->cfg.name, reason);
+	if (!final && tmo >= 0 && now(up) - up->lost_at >= (uint64_t)tmo) {
+		log_err("upstream %s: given up after ctrl_loss_tmo", up->cfg.name);
+		final = true;
+	}
+	set_state(up, final ? UPSTREAM_FAILED : UPSTREAM_WAITING, reason);
+	upstream_refresh_paths(up);
+	if (!final)
+		loop_timer_arm(&up->retry, up->attempts == 0
+						   ? with_jitter(FIRST_RETRY)
+						   : with_jitter(up->cfg.reconnect_delay));
+}
+
+struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config *cfg)
+{
+	struct upstream *up;
+
+	TAILQ_FOREACH(up, &ss->upstreams, link) {
+		if (!strcmp(up->cfg.name, cfg->name)) {
+			errno = EEXIST;
+			return NULL;
+		}
+	}
+	up = calloc(1, sizeof(*up));
+	if (!up)
+		abort();
+	up->ss = ss;
+	up->cfg = *cfg;
+	up->refs = 1;
+	TAILQ_INIT(&up->paths);
+	TAILQ_INSERT_TAIL(&ss->upstreams, up, link);
+	ss->mp->objects++;
+	loop_timer_init(&up->retry, ss->mp->control, on_retry, up);
+	upstream_start(up);
+	return up;
+}
+
+void upstream_put(struct upstream *up)
+{
+	struct mp *mp = up->ss->mp;
+
+	if (--up->refs)
+		return;
+	if (up->cfg.file_ns)
+		file_ns_close(up->cfg.file_ns);
+	free(up);
+	mp_object_gone(mp);
+}
+
+void upstream_remove(struct upstream *up)
+{
+	struct upstream *u, *next;
+	struct path *p;
+
+	if (up->state == UPSTREAM_DELETING)
+		return;
+	set_state(up, UPSTREAM_DELETING, "removed");
+	for (u = TAILQ_FIRST(&up->ss->upstreams); u; u = next) {
+		next = TAILQ_NEXT(u, link);
+		if (u->source == up) /* never a source itself, so this goes one level deep */
+			upstream_remove(u);
+	}
+	upstream_refresh_paths(up);
+	while ((p = TAILQ_FIRST(&up->paths)))
+		path_remove(p);
+	TAILQ_REMOVE(&up->ss->upstreams, up, link);
+	loop_timer_fini(&up->retry);
+	if (up->assoc)
+		assoc_drop(up->assoc);
+	upstream_put(up);
+}
+
+void upstream_reset(struct upstream *up)
+{
+	if (up->state == UPSTREAM_DELETING)
+		return;
+	if (up->assoc)
+		assoc_drop(up->assoc);
+	loop_timer_cancel(&up->retry);
+	up->attempts = 0;
+	up->lost_at = 0;
+	set_state(up, UPSTREAM_CONNECTING, "reset by the administrator");
+	upstream_refresh_paths(up);
+	upstream_start(up);
+}
