@@ -97,8 +97,8 @@ struct request {
 	uint8_t retries;
 	uint8_t mp_state;
 	bool mp_from_host; /* tgt was set on submission */
-	uint64_t mp_mark; /* Flush: what it covers of the path it is on */
-	uint64_t mp_mask; /* paths that a Flush has been to, by slot */
+	uint64_t mp_mark;  /* Flush: what it covers of the path it is on */
+	uint64_t mp_mask;  /* paths that a Flush has been to, by slot */
 
 	/* outputs */
 	struct tx ttx;	 /* target: R2T, C2HData */

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How much of a pool may wait for hosts at one time. Segments given to a fetch (R2T) come back only
+ * when that host has sent its data, which may be behind a command with in-capsule data on the same
+ * connection. If fetches could take every segment, that command would never get one: everybody
+ * would wait for everybody. So a part of the pool is kept from fetches; all other users of segments
+ * finish by themselves.
+ *
+ * One per pool, shared by the target qpairs of its loop; first come, first served.
+ */
+#ifndef TRANSPORT_FETCH_QUOTA_H
+#define TRANSPORT_FETCH_QUOTA_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+struct fetch_quota;
+struct loop;
+
+struct fetch_waiter {
+	TAILQ_ENTRY(fetch_waiter) link;
+	void (*fn)(void *arg); /* asks again; called from a hook */
+	void *arg;
+	bool queued;
+};
+
+/* The quota of the loop's pool; counted, give it back with fetch_quota_release(). */
+struct fetch_quota *fetch_quota_get(struct loop *loop);
+void fetch_quota_release(struct fetch_quota *q);
+
+/* True, or false with the waiter queued. */
+bool fetch_quota_take(struct fetch_quota *q, unsigned segments, struct fetch_waiter *w);
+void fetch_quota_put(struct fetch_quota *q, unsigned segments);
+void fetch_quota_cancel(struct fetch_quota *q, struct fetch_waiter *w);
+
+#endif
