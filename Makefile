@@ -1,0 +1,118 @@
+# nvmegw: `make demo` shows it at work, `make check` proves it, `make help` lists the rest.
+#
+# Out-of-tree builds, one folder per flavour: build/release, build/asan, build/tsan.
+# A folder's sources become what the folder is for:
+#   transport/*.c multipath/*.c  the library parts, linked into everything
+#   gateway/*.c                  nvmegwd (all but main.c also into the unit tests)
+#   cli/*.c                      nvmegw
+#   cli/bench/*.c                nvmegw-bench; cli/relay/*.c nvmegw-relay, its yardstick
+#   tests/unit/test_*.c          one cmocka program each
+FLAVOUR ?= release
+B       := build/$(FLAVOUR)
+CC      := gcc
+JOBS    := $(shell nproc)
+PKGS    := libevent_core libevent_pthreads libevent_extra jansson liburing libisal libcrypto libsystemd uuid
+
+CFLAGS_release := -O2 -g -fno-omit-frame-pointer
+CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+CFLAGS  := -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-parameter -Wshadow -Wstrict-prototypes \
+           -Wmissing-prototypes -pthread $(CFLAGS_$(FLAVOUR)) $(EXTRA_CFLAGS)
+CPPFLAGS = -I. -MMD -MP $(shell pkg-config --cflags $(PKGS))
+LDLIBS   = -pthread -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) -lnvme
+
+lib_src   := $(wildcard transport/*.c multipath/*.c)
+gw_src    := $(wildcard gateway/*.c)
+cli_src   := $(wildcard cli/*.c)
+bench_src := $(wildcard cli/bench/*.c)
+relay_src := $(wildcard cli/relay/*.c)
+unit_src  := $(wildcard tests/unit/test_*.c)
+unit_help := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
+
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+lib_obj := $(call obj,$(lib_src))
+gw_obj  := $(call obj,$(filter-out gateway/main.c,$(gw_src)))
+all_src := $(lib_src) $(gw_src) $(cli_src) $(bench_src) $(relay_src) $(unit_src) $(unit_help)
+bins    := $(B)/nvmegwd $(B)/nvmegw $(B)/nvmegw-bench $(B)/nvmegw-relay
+units   := $(patsubst tests/unit/%.c,$(B)/unit/%,$(unit_src))
+
+.PHONY: all
+all: $(bins) ## build the programs (FLAVOUR=release, asan or tsan)
+
+$(B)/nvmegwd: $(B)/gateway/main.o $(gw_obj) $(lib_obj)
+$(B)/nvmegw: $(call obj,$(cli_src)) $(lib_obj)
+$(B)/nvmegw-bench: $(call obj,$(bench_src)) $(lib_obj)
+$(B)/nvmegw-relay: $(call obj,$(relay_src))
+$(bins):
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/unit/%: $(B)/tests/unit/%.o $(call obj,$(unit_help)) $(gw_obj) $(lib_obj)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
+
+.PHONY: units
+units: $(units) ## build the unit tests
+
+.PHONY: deps
+deps: ## install the Debian packages of etc/packages.txt that are missing
+	@etc/deps.sh
+
+# Both take what is built from $(B), and leave nothing running or lying about.
+.PHONY: demo bench
+demo: deps ## show the main job: a path dies under verified I/O (KEEP=1 stays up)
+	$(MAKE) -j$(JOBS) all
+	B=$(B) python3 tests/demo/demo.py
+
+bench: deps ## measure against a bare TCP relay, into docs/performance.md
+	$(MAKE) -j$(JOBS) all
+	B=$(B) python3 tests/bench/bench.py --write
+
+.PHONY: check check-vm
+check: deps ## build all flavours and run all tests (T="word word": only those named so)
+	$(MAKE) -j$(JOBS) FLAVOUR=release all
+	$(MAKE) -j$(JOBS) FLAVOUR=asan all units
+	$(MAKE) -j$(JOBS) FLAVOUR=tsan all units
+	@tests/run.py $(T)
+
+check-vm: deps ## only the test with a real Linux host, in a virtual machine
+	$(MAKE) -j$(JOBS) FLAVOUR=release all
+	@tests/run.py vm
+
+mans := $(patsubst docs/man/%.scd,build/man/%,$(wildcard docs/man/*.scd))
+.PHONY: man
+man: $(mans) ## build the man pages
+
+build/man/%: docs/man/%.scd
+	@mkdir -p $(@D)
+	scdoc <$< >$@.tmp && mv $@.tmp $@
+
+c_files = $(shell find transport multipath gateway cli tests -name '*.[ch]')
+.PHONY: format format-check
+format: ## lay out the C files by .clang-format
+	clang-format -i $(c_files)
+
+format-check:
+	clang-format --dry-run --Werror $(c_files)
+
+PREFIX ?= /usr/local
+mandir := $(DESTDIR)$(PREFIX)/share/man
+.PHONY: install
+install: all man ## install programs and man pages (PREFIX, DESTDIR)
+	install -D -t $(DESTDIR)$(PREFIX)/sbin $(B)/nvmegwd
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(B)/nvmegw $(B)/nvmegw-bench
+	for m in $(mans); do install -D -m 644 -t $(mandir)/man$${m##*.} $$m || exit; done
+
+.PHONY: clean
+clean: ## remove all that was built, but the downloaded kernel in build/vm
+	rm -rf $(filter-out build/vm,$(wildcard build/*))
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+-include $(patsubst %.o,%.d,$(call obj,$(all_src)))
+.SECONDARY:
