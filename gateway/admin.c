@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Admin commands: the opcode table, their data, and those too small for a file of their own. */
+#include "gateway/admin.h"
+
+#include <stdlib.h>
+
+#include "gateway/io.h"
+#include "transport/pool.h"
+
+#define ST(sct, sc)   (uint16_t)(NVME_STATUS(sct, sc) | NVME_DNR)
+#define ST_SEQUENCE   ST(0, NVME_SC_CMD_SEQ_ERROR)
+#define ST_SGL_LENGTH ST(0, NVME_SC_SGL_INVALID_DATA)
+
+#define IDENTIFY_SIZE 4096u
+
+/* ---- small ones ---- */
+
+/* Any command keeps the controller alive; this one does nothing else. */
+static uint16_t keep_alive_run(struct controller *c, struct request *req)
+{
+	return 0;
+}
+
+static uint32_t identify_len(const struct nvme_sqe *sqe)
+{
+	return IDENTIFY_SIZE;
+}
+
+/* ---- Abort (Base 2.0, 5.1): result bit 0 set says that nothing was aborted ---- */
+
+#define NOT_ABORTED 1u
+
+struct abort_msg {
+	struct host_queue *q;
+	struct request *req; /* the Abort */
+	uint16_t cid;
+	bool aborted;
+};
+
+static void abort_answered(void *arg)
+{
+	struct abort_msg *m = arg;
+	struct controller *c = m->q->ctrl;
+
+	c->nr_aborts--;
+	m->req->cqe.result = htole32(m->aborted ? 0 : NOT_ABORTED);
+	tgt_complete_status(m->req, 0);
+	queue_put(m->q);
+	free(m);
+}
+
+static void abort_on_worker(void *arg)
+{
+	struct abort_msg *m = arg;
+
+	m->aborted = !m->q->closed && io_abort(m->q, m->cid);
+	loop_post(m->q->gw->control, abort_answered, m);
+}
+
+uint16_t abort_run(struct controller *c, struct request *req)
+{
+	uint32_t dw10 = le32toh(req->sqe.cdw10);
+	uint16_t sqid = dw10 & 0xffff, cid = (uint16_t)(dw10 >> 16);
+	struct host_queue *q = sqid <= c->max_io_queues ? c->queues[sqid] : NULL;
+	struct abort_msg *m;
+
+	if (!q) { /* the admin queue: of what it has, only AERs take long */
+		bool aborted = sqid == 0 && aer_abort(c, cid);
+
+		req->cqe.result = htole32(aborted ? 0 : NOT_ABORTED);
+		return 0;
+	}
+	if (c->nr_aborts >= CTRL_ABORT_LIMIT)
+		return ST(1, NVME_SC_ABORT_LIMIT);
+	m = malloc(sizeof(*m));
+	if (!m)
+		abort();
+	*m = (struct abort_msg){.q = q, .req = req, .cid = cid};
+	queue_get(q);
+	c->nr_aborts++;
+	loop_post(q->gw->workers[q->worker].loop, abort_on_worker, m);
+	return ADMIN_LATER;
+}
+
+/* ---- the table ---- */
+
+struct admin_op {
+	uint8_t kinds;
+	/* Bytes of data by the command's fields; NULL: none. The opcode says the direction. */
+	uint32_t (*len)(const struct nvme_sqe *sqe);
+	uint16_t (*run)(struct controller *c, struct request *req);
+};
+
+static const struct admin_op ops[256] = {
+	[nvme_admin_get_log_page] = {FOR_BOTH, log_page_len, log_page_run},
+	[nvme_admin_identify] = {FOR_BOTH, identify_len, identify_run},
+	[nvme_admin_abort_cmd] = {FOR_BOTH, NULL, abort_run},
+	[nvme_admin_set_features] = {FOR_BOTH, feature_set_len, feature_set_run},
+	[nvme_admin_get_features] = {FOR_BOTH, feature_get_len, feature_get_run},
+	[nvme_admin_async_event] = {FOR_BOTH, NULL, aer_run},
+	[nvme_admin_keep_alive] = {FOR_BOTH, NULL, keep_alive_run},
+};
+
+uint32_t admin_effects(const struct controller *c, uint8_t opcode)
+{
+	return ops[opcode].kinds & admin_kind(c) ? NVME_CMD_EFFECTS_CSUPP : 0;
+}
+
+/* ---- dispatch ---- */
+
+void admin_complete(struct controller *c, struct request *req, uint16_t status)
+{
+	if (status)
+		controller_log_error(c, (struct error_entry){
+						.nsid = le32toh(req->sqe.nsid),
+						.cid = req->cid,
+						.status = status,
+					});
+	if (!status && req->dir == NVME_DIR_C2H)
+		req->filled = req->data_len;
+	tgt_complete_status(req, status);
+}
+
+/* Waits at the end of the line for what a pool that is empty now lacks. */
+static void starve(struct host_queue *q, struct request *req)
+{
+	struct gateway *gw = q->gw;
+
+	req->complete_arg = &gw->starved;
+	TAILQ_INSERT_TAIL(&gw->starved, req, link);
+	pool_wait(loop_pool(gw->control), &gw->buffers);
+}
+
+/* Makes room for @len bytes to send: 0, a status, or ADMIN_LATER when it has to wait. */
+static uint16_t prepare_c2h(struct controller *c, struct request *req, uint32_t len)
+{
+	if (len > req->data_len)
+		return ST_SGL_LENGTH;
+	if (c->mdts && len > c->mdts)
+		return NVME_ST_INVALID_FIELD;
+	if (len && request_alloc_data(req, len)) {
+		starve(c->admin, req);
+		return ADMIN_LATER;
+	}
+	req->data_len = len;
+	request_zero(req, 0, len);
+	return 0;
+}
+
+/* Has the host's data brought: 0 when it is there, a status, or ADMIN_LATER. */
+static uint16_t prepare_h2c(struct request *req, uint32_t len)
+{
+	if (!len)
+		return 0;
+	if (req->data_len != len)
+		return ST_SGL_LENGTH;
+	if (req->filled == len)
+		return 0;
+	tgt_fetch(req);
+	return ADMIN_LATER;
+}
+
+static uint16_t run(struct controller *c, struct request *req)
+{
+	const struct admin_op *op = &ops[req->sqe.opcode];
+	uint32_t len;
+	uint16_t status;
+
+	if (!controller_ready(c))
+		return ST_SEQUENCE;
+	if (!(op->kinds & admin_kind(c)))
+		return NVME_ST_INVALID_OPCODE;
+	if (req->sqe.flags & NVME_FUSE_MASK)
+		return NVME_ST_INVALID_FIELD;
+	len = op->len ? op->len(&req->sqe) : 0;
+	if (req->dir == NVME_DIR_C2H)
+		status = prepare_c2h(c, req, len);
+	else
+		status = prepare_h2c(req, len);
+	return status ? status : op->run(c, req);
+}
+
+static void dispatch(struct host_queue *q, struct request *req)
+{
+	uint16_t status;
+
+	if (req->sqe.opcode == NVME_OPC_FABRICS) {
+		fabrics_command(q, req);
+		return;
+	}
+	if (!q->ctrl) {
+		tgt_complete_status(req, ST_SEQUENCE);
+		return;
+	}
+	status = run(q->ctrl, req);
+	if (status != ADMIN_LATER)
+		admin_complete(q->ctrl, req, status);
+}
+
+void admin_command(struct host_queue *q, struct request *req)
+{
+	if (q->ctrl)
+		q->ctrl->admin_commands++;
+	dispatch(q, req);
+}
+
+void admin_data_ready(struct host_queue *q, struct request *req)
+{
+	dispatch(q, req);
+}
+
+void admin_retry_starved(struct gateway *gw)
+{
+	TAILQ_HEAD(, request) now = TAILQ_HEAD_INITIALIZER(now);
+	struct request *req;
+
+	/* Each once: those that have to wait on put themselves back in the list. */
+	TAILQ_CONCAT(&now, &gw->starved, link);
+	while ((req = TAILQ_FIRST(&now))) {
+		TAILQ_REMOVE(&now, req, link);
+		req->complete_arg = NULL;
+		dispatch(req->tgt->priv, req);
+	}
+}
+
+void admin_closed(struct host_queue *q)
+{
+	struct request *req, *next;
+
+	if (q->ctrl)
+		aer_reset(q->ctrl);
+	for (req = TAILQ_FIRST(&q->qp->requests); req; req = next) {
+		next = TAILQ_NEXT(req, tgt_link);
+		if (req->complete_arg != &q->gw->starved)
+			continue;
+		TAILQ_REMOVE(&q->gw->starved, req, link);
+		tgt_complete_status(req, NVME_STATUS(0, NVME_SC_ABORT_QUEUE));
+	}
+}

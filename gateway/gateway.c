@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/gateway.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#include "gateway/admin.h"
+#include "transport/log.h"
+#include "transport/pool.h"
+
+/* Control's pool: admin commands of hosts and of our own. */
+#define CONTROL_REQUESTS 512u
+#define CONTROL_MEMORY	 (8u << 20)
+
+/* ---- loops ---- */
+
+/* The @n'th of the cores that this process may use, counted round; -1 when that is unknown. */
+static int core(unsigned n)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) || !CPU_COUNT(&set))
+		return -1;
+	n %= (unsigned)CPU_COUNT(&set);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &set) && n-- == 0)
+			return cpu;
+	return -1;
+}
+
+static struct loop *make_loop(unsigned id, int cpu, unsigned requests, uint64_t memory)
+{
+	struct loop *loop = loop_new(id, cpu);
+
+	if (loop && !pool_new(loop, requests, (unsigned)(memory / SEG_SIZE))) {
+		loop_free(loop);
+		loop = NULL;
+	}
+	if (!loop)
+		log_err("cannot make loop %u: %s", id, strerror(errno));
+	return loop;
+}
+
+static void drop_loop(struct loop *loop)
+{
+	if (!loop)
+		return;
+	pool_free(loop_pool(loop));
+	loop_free(loop);
+}
+
+/* With no thread running any more: the last messages between the loops, and their answers. */
+static void drain_loops(struct gateway *gw)
+{
+	for (int round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < gw->nr_workers; i++)
+			loop_turn(gw->workers[i].loop, false);
+		loop_turn(gw->control, false);
+	}
+}
+
+static bool make_loops(struct gateway *gw)
+{
+	const struct gw_config *cfg = gw->cfg;
+
+	gw->control = make_loop(0, -1, CONTROL_REQUESTS, CONTROL_MEMORY);
+	if (!gw->control)
+		return false;
+	for (unsigned i = 0; i < cfg->workers; i++) {
+		gw->workers[i].loop =
+			make_loop(i + 1, cfg->pin ? core(i) : -1, cfg->requests, cfg->memory);
+		if (!gw->workers[i].loop)
+			return false;
+		gw->nr_workers++;
+	}
+	return true;
+}
+
+static void *worker_main(void *arg)
+{
+	loop_run(arg);
+	return NULL;
+}
+
+static void start_workers(struct gateway *gw)
+{
+	for (unsigned i = 0; i < gw->nr_workers; i++) {
+		struct gw_worker *w = &gw->workers[i];
+		char name[16];
+
+		if (pthread_create(&w->thread, NULL, worker_main, w->loop)) {
+			log_err("cannot start a thread");
+			abort();
+		}
+		snprintf(name, sizeof(name), "worker-%u", (i + 1) % 1000);
+		pthread_setname_np(w->thread, name);
+		w->running = true;
+	}
+}
+
+static void stop_workers(struct gateway *gw)
+{
+	for (unsigned i = 0; i < gw->nr_workers; i++) {
+		if (!gw->workers[i].running)
+			continue;
+		loop_stop(gw->workers[i].loop);
+		pthread_join(gw->workers[i].thread, NULL);
+		gw->workers[i].running = false;
+	}
+}
+
+/* ---- assembly ---- */
+
+static bool make_subsystems(struct gateway *gw)
+{
+	for (unsigned i = 0; i < gw->cfg->nr_subsystems; i++) {
+		struct subsystem *ss = subsystem_new(gw, &gw->cfg->subsystems[i]);
+
+		if (!ss)
+			return false;
+		TAILQ_INSERT_TAIL(&gw->subsystems, ss, link);
+	}
+	subsystem_init_discovery(&gw->discovery, gw);
+	return true;
+}
+
+static bool listen_all(struct gateway *gw)
+{
+	const struct gw_config *cfg = gw->cfg;
+	char where[ADDR_STR_MAX];
+
+	gw->listeners = calloc(cfg->nr_listeners, sizeof(gw->listeners[0]));
+	if (!gw->listeners)
+		abort();
+	gw->nr_listeners = cfg->nr_listeners;
+	for (unsigned i = 0; i < cfg->nr_listeners; i++) {
+		const struct listener_cfg *lc = &cfg->listeners[i];
+		struct gw_listener *l = &gw->listeners[i];
+
+		l->gw = gw;
+		l->cfg = lc;
+		l->portid = (uint16_t)(i + 1);
+		l->tgt = lc->transport->listen(gw->control, &lc->addr, &lc->tgt, &gateway_tgt_ops,
+					       l);
+		if (!l->tgt) {
+			log_err("cannot listen on %s: %s", addr_str(&lc->addr, where),
+				strerror(errno));
+			return false;
+		}
+		log_info("listening on %s", addr_str(lc->transport->listener_addr(l->tgt), where));
+	}
+	return true;
+}
+
+static void unlisten_all(struct gateway *gw)
+{
+	for (unsigned i = 0; i < gw->nr_listeners; i++) {
+		struct gw_listener *l = &gw->listeners[i];
+
+		if (l->tgt)
+			l->cfg->transport->unlisten(l->tgt);
+		l->tgt = NULL;
+	}
+}
+
+static void start_subsystems(struct gateway *gw)
+{
+	struct loop *workers[MP_MAX_WORKERS];
+	struct subsystem *ss;
+
+	for (unsigned i = 0; i < gw->nr_workers; i++)
+		workers[i] = gw->workers[i].loop;
+	gw->mp = mp_new(gw->control, workers, gw->nr_workers);
+	TAILQ_FOREACH(ss, &gw->subsystems, link)
+		subsystem_start(ss);
+}
+
+static void on_buffers(void *arg)
+{
+	admin_retry_starved(arg);
+}
+
+struct gateway *gateway_new(const struct gw_config *cfg)
+{
+	struct gateway *gw = calloc(1, sizeof(*gw));
+
+	if (!gw)
+		abort();
+	gw->cfg = cfg;
+	gw->disc_genctr = 1;
+	TAILQ_INIT(&gw->subsystems);
+	TAILQ_INIT(&gw->strangers);
+	TAILQ_INIT(&gw->starved);
+	gw->buffers = (struct pool_waiter){.fn = on_buffers, .arg = gw};
+	/* All that can fail comes before anything that would have to be ended in order. */
+	if (!make_loops(gw) || !make_subsystems(gw) || !listen_all(gw)) {
+		gateway_free(gw);
+		return NULL;
+	}
+	gw->started = loop_now(gw->control);
+	start_subsystems(gw);
+	return gw;
+}
+
+void gateway_free(struct gateway *gw)
+{
+	struct subsystem *ss;
+
+	unlisten_all(gw);
+	for (unsigned i = 0; i < gw->nr_workers; i++)
+		drop_loop(gw->workers[i].loop);
+	drop_loop(gw->control);
+	if (gw->mp)
+		mp_free(gw->mp);
+	while ((ss = TAILQ_FIRST(&gw->subsystems))) {
+		TAILQ_REMOVE(&gw->subsystems, ss, link);
+		subsystem_free(ss);
+	}
+	free(gw->listeners);
+	free(gw);
+}
+
+struct subsystem *gateway_subsystem(struct gateway *gw, const char *nqn)
+{
+	struct subsystem *ss;
+
+	if (!strcmp(nqn, gw->discovery.nqn))
+		return &gw->discovery;
+	TAILQ_FOREACH(ss, &gw->subsystems, link)
+		if (!strcmp(nqn, ss->nqn))
+			return ss;
+	return NULL;
+}
+
+/* ---- running and stopping ---- */
+
+void gateway_run(struct gateway *gw)
+{
+	start_workers(gw);
+	sd_notify(0, "READY=1");
+	log_notice("ready: %u workers, %u listeners, %u subsystems", gw->nr_workers,
+		   gw->nr_listeners, gw->cfg->nr_subsystems);
+	loop_run(gw->control);
+	stop_workers(gw);
+	drain_loops(gw);
+}
+
+static void upstreams_gone(void *arg)
+{
+	loop_stop(((struct gateway *)arg)->control);
+}
+
+static bool hosts_left(const struct gateway *gw)
+{
+	const struct subsystem *ss;
+
+	TAILQ_FOREACH(ss, &gw->subsystems, link)
+		if (ss->nr_controllers)
+			return true;
+	return gw->discovery.nr_controllers || gw->nr_strangers;
+}
+
+void gateway_host_gone(struct gateway *gw)
+{
+	if (!gw->stopping || gw->ending || hosts_left(gw))
+		return;
+	gw->ending = true;
+	mp_shutdown(gw->mp, upstreams_gone, gw);
+}
+
+static void end_controllers(struct subsystem *ss)
+{
+	struct controller *c;
+
+	TAILQ_FOREACH(c, &ss->controllers, link)
+		controller_end(c, "the gateway is stopping");
+}
+
+void gateway_stop(struct gateway *gw)
+{
+	struct host_queue *q;
+	struct subsystem *ss;
+
+	log_notice("stopping");
+	sd_notify(0, "STOPPING=1");
+	gw->stopping = true;
+	unlisten_all(gw);
+	discovery_changed(gw);
+	TAILQ_FOREACH(ss, &gw->subsystems, link)
+		end_controllers(ss);
+	end_controllers(&gw->discovery);
+	TAILQ_FOREACH(q, &gw->strangers, link)
+		queue_close(q, "the gateway is stopping");
+	gateway_host_gone(gw);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon as a whole: loops, listeners, exported subsystems. Control loop only, but for what
+ * says otherwise.
+ */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "gateway/config.h"
+#include "gateway/subsystem.h"
+#include "transport/pool.h"
+
+#define NVMEGW_VERSION "0.1.0"
+
+struct host_queue;
+struct rpc;
+struct state;
+
+struct gw_listener {
+	struct gateway *gw;
+	const struct listener_cfg *cfg;
+	struct tgt_listener *tgt; /* NULL once it has stopped */
+	uint16_t portid;	  /* in the discovery log, 1.. */
+};
+
+struct gw_worker {
+	struct loop *loop;
+	pthread_t thread;
+	bool running;
+	unsigned queues; /* host I/O queues on it */
+};
+
+struct gateway {
+	const struct gw_config *cfg;
+	struct loop *control;
+	struct gw_worker workers[MP_MAX_WORKERS];
+	unsigned nr_workers;
+	struct mp *mp;
+	struct state *state; /* NSIDs that survive restarts */
+	struct rpc *rpc;     /* control socket; NULL: none */
+	struct gw_listener *listeners;
+	unsigned nr_listeners;
+	TAILQ_HEAD(, subsystem) subsystems; /* exported ones, in configured order */
+	struct subsystem discovery;	    /* the well-known one; not in the list */
+	uint64_t disc_genctr;		    /* of the discovery log */
+	/* connections without a successful Connect */
+	TAILQ_HEAD(, host_queue) strangers;
+	unsigned nr_strangers;
+	/* admin commands that wait for data buffers */
+	TAILQ_HEAD(, request) starved;
+	struct pool_waiter buffers;
+	uint64_t started;      /* loop time */
+	bool stopping, ending; /* hosts are leaving; upstreams are */
+};
+
+/**
+ * gateway_new() - assemble everything that @cfg describes; no thread runs yet
+ *
+ * @cfg must outlive it. Returns NULL after logging why.
+ */
+struct gateway *gateway_new(const struct gw_config *cfg);
+/* Starts the workers, then runs control on this thread until gateway_stop() is through. */
+void gateway_run(struct gateway *gw);
+/* Stops listening, ends all controllers, then the upstreams, then gateway_run(). */
+void gateway_stop(struct gateway *gw);
+void gateway_free(struct gateway *gw);
+
+/* A host controller or a connection without one has gone: goes on with gateway_stop(). */
+void gateway_host_gone(struct gateway *gw);
+/* The subsystem that a host names in Connect, or NULL. */
+struct subsystem *gateway_subsystem(struct gateway *gw, const char *nqn);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nvmegwd: options, signals, and the run of the gateway. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "gateway/gateway.h"
+#include "transport/log.h"
+
+static const char usage[] =
+	"usage: nvmegwd -c FILE [-t] [-d]\n"
+	"\n"
+	"NVMe over Fabrics gateway: connects to upstream controllers over every path and exports\n"
+	"each namespace once.\n"
+	"\n"
+	"  -c, --config FILE  configuration; see nvmegw.json(5)\n"
+	"  -t, --test         check the configuration and exit\n"
+	"  -d, --debug        log everything\n"
+	"  -V, --version      print the version and exit\n"
+	"  -h, --help         print this and exit\n";
+
+struct options {
+	const char *config;
+	bool test, debug;
+};
+
+static void parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{"config", required_argument, NULL, 'c'}, {"test", no_argument, NULL, 't'},
+		{"debug", no_argument, NULL, 'd'},	  {"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},	  {0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:tdVh", longs, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			o->config = optarg;
+			break;
+		case 't':
+			o->test = true;
+			break;
+		case 'd':
+			o->debug = true;
+			break;
+		case 'V':
+			printf("nvmegwd %s\n", NVMEGW_VERSION);
+			exit(0);
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			fputs("try nvmegwd --help\n", stderr);
+			exit(2);
+		}
+	}
+	if (!o->config || optind < argc) {
+		fputs(usage, stderr);
+		exit(2);
+	}
+}
+
+/* A connection is a file descriptor. */
+static void raise_nofile(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r))
+		return;
+	r.rlim_cur = r.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &r))
+		log_warn("cannot raise the limit of open files");
+}
+
+/* The first one ends everything in order, the next one at once. */
+static void on_stop_signal(void *arg)
+{
+	struct gateway *gw = arg;
+
+	if (gw->stopping)
+		_exit(1);
+	gateway_stop(gw);
+}
+
+static int run(const struct gw_config *cfg)
+{
+	struct gateway *gw = gateway_new(cfg);
+
+	if (!gw)
+		return 1;
+	if (loop_signal(gw->control, SIGTERM, on_stop_signal, gw) ||
+	    loop_signal(gw->control, SIGINT, on_stop_signal, gw)) {
+		log_err("cannot handle signals");
+		return 1;
+	}
+	gateway_run(gw);
+	gateway_free(gw);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {0};
+	struct gw_config *cfg;
+	int status;
+
+	parse_options(argc, argv, &o);
+	cfg = config_load(o.config, stderr);
+	if (!cfg)
+		return 1;
+	if (o.test) {
+		printf("%s: ok\n", o.config);
+		config_free(cfg);
+		return 0;
+	}
+	log_set_level(o.debug ? LOG_DEBUG : cfg->log_level);
+	signal(SIGPIPE, SIG_IGN);
+	raise_nofile();
+	status = run(cfg);
+	config_free(cfg);
+	return status;
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/subsystem.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/admin.h"
+#include "transport/log.h"
+
+#define DISC_MAX_CONTROLLERS 1024u
+#define CNTLID_FIRST	     1u
+#define CNTLID_LAST	     0xffefu /* above are reserved values */
+
+/* ---- life ---- */
+
+static void init(struct subsystem *ss, struct gateway *gw, const char *nqn, uint16_t cntlid_min,
+		 uint16_t cntlid_max, unsigned max_controllers)
+{
+	ss->gw = gw;
+	ss->nqn = nqn;
+	ss->cntlid_min = cntlid_min;
+	ss->cntlid_max = cntlid_max;
+	ss->cntlid_next = cntlid_min;
+	ss->max_controllers = max_controllers;
+	TAILQ_INIT(&ss->controllers);
+}
+
+void subsystem_init_discovery(struct subsystem *ss, struct gateway *gw)
+{
+	init(ss, gw, NVMF_DISCOVERY_NQN, CNTLID_FIRST, CNTLID_LAST, DISC_MAX_CONTROLLERS);
+}
+
+/* A host gives ANA up when the log of all groups does not fit one transfer. */
+static uint32_t nsids_that_fit(uint32_t max_transfer)
+{
+	uint32_t each = sizeof(struct nvme_ana_group_desc) + sizeof(uint32_t);
+	uint32_t n = (max_transfer - (uint32_t)sizeof(struct nvme_ana_log)) / each;
+
+	return n < SUBSYS_MAX_NSID ? n : SUBSYS_MAX_NSID;
+}
+
+static bool open_files(struct subsystem *ss)
+{
+	const struct subsys_cfg *cfg = ss->cfg;
+	char err[256];
+
+	for (unsigned i = 0; i < cfg->nr_upstreams; i++) {
+		const struct upstream_cfg *up = &cfg->upstreams[i];
+
+		if (!up->is_file)
+			continue;
+		ss->files[i] = file_ns_open(&up->file, err, sizeof(err));
+		if (!ss->files[i]) {
+			log_err("upstream %s: %s", up->mp.name, err);
+			return false;
+		}
+	}
+	return true;
+}
+
+struct subsystem *subsystem_new(struct gateway *gw, const struct subsys_cfg *cfg)
+{
+	struct subsystem *ss = calloc(1, sizeof(*ss));
+
+	if (!ss)
+		abort();
+	init(ss, gw, cfg->mp.nqn, cfg->cntlid_min, cfg->cntlid_max, cfg->max_controllers);
+	ss->cfg = cfg;
+	ss->max_nsid = nsids_that_fit(cfg->max_transfer);
+	ss->files = calloc(cfg->nr_upstreams + 1, sizeof(ss->files[0]));
+	if (!ss->files)
+		abort();
+	if (!open_files(ss)) {
+		subsystem_free(ss);
+		return NULL;
+	}
+	return ss;
+}
+
+void subsystem_start(struct subsystem *ss)
+{
+	const struct subsys_cfg *cfg = ss->cfg;
+
+	ss->mp = mp_subsys_add(ss->gw->mp, &cfg->mp, &subsystem_events, ss);
+	for (unsigned i = 0; i < cfg->nr_upstreams; i++) {
+		struct upstream_config up = cfg->upstreams[i].mp;
+
+		up.file_ns = ss->files[i];
+		if (upstream_add(ss->mp, &up))
+			ss->files[i] = NULL; /* the upstream's now */
+	}
+}
+
+void subsystem_free(struct subsystem *ss)
+{
+	for (unsigned i = 0; i < ss->cfg->nr_upstreams; i++)
+		if (ss->files[i])
+			file_ns_close(ss->files[i]);
+	free(ss->files);
+	free(ss);
+}
+
+/* ---- hosts ---- */
+
+bool subsystem_host_allowed(const struct subsystem *ss, const char *hostnqn)
+{
+	if (!ss->cfg || ss->cfg->allow_any_host)
+		return true;
+	for (unsigned i = 0; i < ss->cfg->nr_allowed_hosts; i++)
+		if (!strcmp(ss->cfg->allowed_hosts[i], hostnqn))
+			return true;
+	return false;
+}
+
+static bool cntlid_in_use(const struct subsystem *ss, uint16_t cntlid)
+{
+	const struct controller *c;
+
+	TAILQ_FOREACH(c, &ss->controllers, link)
+		if (c->cntlid == cntlid)
+			return true;
+	return false;
+}
+
+uint16_t subsystem_new_cntlid(struct subsystem *ss)
+{
+	unsigned range = ss->cntlid_max - ss->cntlid_min + 1u;
+
+	for (unsigned i = 0; i < range; i++) {
+		uint16_t id = ss->cntlid_next;
+
+		ss->cntlid_next = id == ss->cntlid_max ? ss->cntlid_min : (uint16_t)(id + 1);
+		if (!cntlid_in_use(ss, id))
+			return id;
+	}
+	return 0xffff;
+}
+
+struct controller *subsystem_controller(const struct subsystem *ss, uint16_t cntlid)
+{
+	struct controller *c;
+
+	TAILQ_FOREACH(c, &ss->controllers, link)
+		if (c->cntlid == cntlid && !c->dying)
+			return c;
+	return NULL;
+}
+
+void subsystem_io_totals(const struct subsystem *ss, struct io_totals *t)
+{
+	const struct controller *c;
+
+	*t = ss->gone;
+	TAILQ_FOREACH(c, &ss->controllers, link) {
+		struct io_totals one;
+
+		controller_io_totals(c, &one);
+		/* What its closed queues did is in ss->gone already. */
+		t->commands += one.commands - c->gone.commands;
+		t->reads += one.reads - c->gone.reads;
+		t->writes += one.writes - c->gone.writes;
+		t->read_bytes += one.read_bytes - c->gone.read_bytes;
+		t->write_bytes += one.write_bytes - c->gone.write_bytes;
+	}
+}
+
+static uint16_t later(uint16_t a, uint16_t wire)
+{
+	uint16_t b = le16toh(wire);
+
+	return a > b ? a : b;
+}
+
+void subsystem_crdt(const struct subsystem *ss, uint16_t crdt[3])
+{
+	const struct upstream *up;
+
+	crdt[0] = crdt[1] = crdt[2] = 0;
+	TAILQ_FOREACH(up, &ss->mp->upstreams, link) {
+		if (!up->have_idctrl)
+			continue;
+		crdt[0] = later(crdt[0], up->idctrl.crdt1);
+		crdt[1] = later(crdt[1], up->idctrl.crdt2);
+		crdt[2] = later(crdt[2], up->idctrl.crdt3);
+	}
+}
+
+/* ---- namespaces: identity ---- */
+
+#define UUID_VERSION_CUSTOM 0x80 /* RFC 9562, version 8 */
+#define UUID_VARIANT	    0x80
+
+/* A UUID of its own for what this subsystem shows of an upstream identity; always the same. */
+static void derive_uuid(const struct subsystem *ss, const struct ns_ident *id, uint8_t uuid[16])
+{
+	char name[NVMF_NQN_MAX + 1 + IDENT_STR_MAX];
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	size_t n = strlen(ss->nqn) + 1;
+
+	memcpy(name, ss->nqn, n);
+	ident_str(id, name + n);
+	if (!EVP_Digest(name, n + strlen(name + n), hash, NULL, EVP_sha256(), NULL))
+		abort();
+	memcpy(uuid, hash, 16);
+	uuid[6] = (uint8_t)((uuid[6] & 0x0f) | UUID_VERSION_CUSTOM);
+	uuid[8] = (uint8_t)((uuid[8] & 0x3f) | UUID_VARIANT);
+}
+
+void subsystem_ns_ident(const struct subsystem *ss, const struct head *head, struct ns_ident *out)
+{
+	const struct ns_ident *id = &head->ident;
+
+	*out = *id;
+	/* A namespace that upstream has no identifier of gets one: hosts want at least one. */
+	if (ss->cfg->identity == IDENTITY_PASSTHROUGH &&
+	    (id->has_uuid || id->has_nguid || id->has_eui64))
+		return;
+	out->has_uuid = true;
+	out->has_nguid = out->has_eui64 = false;
+	derive_uuid(ss, id, out->uuid);
+}
+
+/* ---- namespaces: NSIDs ---- */
+
+static bool nsid_configured(const struct subsystem *ss, uint32_t nsid)
+{
+	for (unsigned i = 0; i < ss->cfg->nr_namespaces; i++)
+		if (ss->cfg->namespaces[i].nsid == nsid)
+			return true;
+	return false;
+}
+
+static uint32_t lowest_free_nsid(const struct subsystem *ss)
+{
+	for (uint32_t nsid = 1; nsid <= ss->max_nsid; nsid++)
+		if (!nsid_configured(ss, nsid) && !mp_subsys_head(ss->mp, nsid))
+			return nsid;
+	return 0;
+}
+
+static const struct subsys_namespace_cfg *find_configured(const struct subsystem *ss,
+							  const struct ns_ident *id)
+{
+	for (unsigned i = 0; i < ss->cfg->nr_namespaces; i++)
+		if (ident_compare(&ss->cfg->namespaces[i].ident, id) == IDENT_SAME)
+			return &ss->cfg->namespaces[i];
+	return NULL;
+}
+
+static uint32_t assign_nsid(void *arg, const struct ns_ident *id, const char **reason)
+{
+	const struct subsystem *ss = arg;
+	const struct subsys_namespace_cfg *configured = find_configured(ss, id);
+	uint32_t nsid;
+
+	if (id->csi != NVME_CSI_NVM) {
+		*reason = "its I/O command set is not supported";
+		return 0;
+	}
+	if (ss->cfg->nr_namespaces && !configured) {
+		*reason = "not among the namespaces that the configuration exports";
+		return 0;
+	}
+	nsid = configured && configured->nsid ? configured->nsid : lowest_free_nsid(ss);
+	if (!nsid || nsid > ss->max_nsid) {
+		*reason = "more namespaces than max_transfer leaves NSIDs for";
+		return 0;
+	}
+	return nsid;
+}
+
+/* ---- namespaces: what hosts are told ---- */
+
+static void note_changed(struct controller *c, uint32_t nsid)
+{
+	c->changed_ns[nsid / 64] |= 1ull << nsid % 64;
+	aer_raise(c, AEN_NS);
+}
+
+static void head_ana_changed(void *arg, struct head *head)
+{
+	struct subsystem *ss = arg;
+	struct controller *c;
+
+	ss->ana_changes++;
+	ss->ana_group_changes[head->nsid]++;
+	TAILQ_FOREACH(c, &ss->controllers, link)
+		aer_raise(c, AEN_ANA);
+}
+
+static void head_changed(void *arg, struct head *head)
+{
+	struct subsystem *ss = arg;
+	struct controller *c;
+
+	TAILQ_FOREACH(c, &ss->controllers, link)
+		note_changed(c, head->nsid);
+}
+
+/* The ANA event goes first: a host that looks at the new namespace has to know its group. */
+static void head_added(void *arg, struct head *head)
+{
+	head_ana_changed(arg, head);
+	head_changed(arg, head);
+}
+
+static void head_removed(void *arg, struct head *head)
+{
+	struct subsystem *ss = arg;
+
+	ss->ana_changes++;
+	head_changed(arg, head);
+}
+
+const struct mp_events subsystem_events = {
+	.assign_nsid = assign_nsid,
+	.head_added = head_added,
+	.head_changed = head_changed,
+	.head_ana_changed = head_ana_changed,
+	.head_removed = head_removed,
+};

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An exported subsystem: which hosts may connect, its controllers, its namespaces as hosts see
+ * them. Control loop only. */
+#ifndef GATEWAY_SUBSYSTEM_H
+#define GATEWAY_SUBSYSTEM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "gateway/config.h"
+#include "multipath/multipath.h"
+#include "transport/stats.h"
+
+struct controller;
+struct gateway;
+struct file_ns;
+
+/* NSIDs are 1..SUBSYS_MAX_NSID, each namespace is an ANA group of its own with the same number. */
+#define SUBSYS_MAX_NSID 1024u
+
+/* Summed over queues. */
+struct io_totals {
+	uint64_t commands, reads, writes, read_bytes, write_bytes;
+};
+
+struct subsystem {
+	TAILQ_ENTRY(subsystem) link;
+	struct gateway *gw;
+	const struct subsys_cfg *cfg; /* NULL: the discovery subsystem */
+	struct mp_subsys *mp;	      /* NULL: the same */
+	const char *nqn;
+	uint16_t cntlid_min, cntlid_max, cntlid_next;
+	unsigned max_controllers;
+	TAILQ_HEAD(, controller) controllers; /* by time of Connect */
+	unsigned nr_controllers;
+	struct io_totals gone; /* by queues that have gone */
+	uint32_t max_nsid;     /* NN; its ANA log must fit a transfer */
+	uint64_t ana_changes;  /* change count of the ANA log */
+	uint64_t ana_group_changes[SUBSYS_MAX_NSID + 1];
+	struct file_ns **files; /* by upstream, of the kind "file"; until its start */
+};
+
+/* Opens what can fail to open; NULL after logging why. */
+struct subsystem *subsystem_new(struct gateway *gw, const struct subsys_cfg *cfg);
+/* Starts its upstreams; gateway.mp is set. */
+void subsystem_start(struct subsystem *ss);
+void subsystem_free(struct subsystem *ss);
+void subsystem_init_discovery(struct subsystem *ss, struct gateway *gw);
+
+bool subsystem_host_allowed(const struct subsystem *ss, const char *hostnqn);
+/* A free controller ID, the longest unused first; 0xffff: none. */
+uint16_t subsystem_new_cntlid(struct subsystem *ss);
+struct controller *subsystem_controller(const struct subsystem *ss, uint16_t cntlid);
+/* What hosts have done in all, closed queues included. */
+void subsystem_io_totals(const struct subsystem *ss, struct io_totals *t);
+/* The longest Command Retry Delay Times (100 ms units) of all upstreams. */
+void subsystem_crdt(const struct subsystem *ss, uint16_t crdt[3]);
+
+/* The identifiers that hosts see of a head, by the subsystem's identity mode. */
+void subsystem_ns_ident(const struct subsystem *ss, const struct head *head, struct ns_ident *out);
+
+extern const struct mp_events subsystem_events;
+
+#endif

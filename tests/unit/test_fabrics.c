@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connect, properties, Disconnect, and the life of controllers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/fake_host.h"
+
+#define BAD_PARAM (NVME_STATUS(1, NVME_SC_CONNECT_INVALID_PARAM) | NVME_DNR)
+#define BUSY	  NVME_STATUS(1, NVME_SC_CONNECT_CTRL_BUSY)
+#define SEQUENCE  (NVME_STATUS(0, NVME_SC_CMD_SEQ_ERROR) | NVME_DNR)
+#define IN_DATA	  (1u << 16)
+
+static int setup(void **state)
+{
+	gw_defaults();
+	gw_start(2);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	gw_end();
+	return 0;
+}
+
+static void refused(const struct connect_args *a, uint16_t status, uint32_t where)
+{
+	struct tgt_qpair *qp = host_open();
+	struct answer *ans = host_connect(qp, a);
+
+	assert_int_equal(ans->status, status);
+	assert_int_equal(ans->result, where);
+	assert_false(qp->connected);
+	assert_null(host_ctrl(qp));
+	host_close(qp);
+	assert_int_equal(gw->nr_strangers, 0);
+}
+
+static void connect_refuses_bad_fields(void **state)
+{
+	const struct connect_args good = host_connect_args();
+	struct connect_args a;
+
+	a = good;
+	a.recfmt = 1;
+	refused(&a, NVME_STATUS(1, NVME_SC_CONNECT_FORMAT) | NVME_DNR, 0);
+	a = good;
+	a.sqsize = 0;
+	refused(&a, BAD_PARAM, 44);
+	a.sqsize = CTRL_ADMIN_QUEUE_MAX;
+	refused(&a, BAD_PARAM, 44);
+	a = good;
+	a.hostid_fill = 0;
+	refused(&a, BAD_PARAM, IN_DATA | 0);
+	a = good;
+	a.cntlid = 1;
+	refused(&a, BAD_PARAM, IN_DATA | 16);
+	a = good;
+	strcpy(a.subnqn, "nqn.2014-08.org.example:other");
+	refused(&a, BAD_PARAM, IN_DATA | 256);
+	memset(a.subnqn, 'x', sizeof(a.subnqn));
+	refused(&a, BAD_PARAM, IN_DATA | 256);
+	a.subnqn[0] = 0;
+	refused(&a, BAD_PARAM, IN_DATA | 256);
+	a = good;
+	memset(a.hostnqn, 'x', sizeof(a.hostnqn));
+	refused(&a, BAD_PARAM, IN_DATA | 512);
+	a.hostnqn[NVMF_NQN_MAX + 1] = 0;
+	refused(&a, BAD_PARAM, IN_DATA | 512);
+}
+
+static void connect_data_has_one_length(void **state)
+{
+	static const uint8_t data[2048] = {0};
+	struct tgt_qpair *qp = host_open();
+	struct nvme_sqe sqe = {
+		.opcode = NVME_OPC_FABRICS,
+		.nsid = htole32(nvme_fabrics_type_connect),
+	};
+	uint16_t status = NVME_STATUS(0, NVME_SC_SGL_INVALID_DATA) | NVME_DNR;
+
+	assert_int_equal(host_command(qp, &sqe, data, 1023)->status, status);
+	assert_int_equal(host_command(qp, &sqe, data, 2048)->status, status);
+	assert_int_equal(host_command(qp, &sqe, data, 0)->status, status);
+}
+
+static void connect_asks_for_its_data(void **state)
+{
+	struct connect_args a = host_connect_args();
+	struct tgt_qpair *qp = host_open();
+
+	host_fetch = true;
+	assert_int_equal(host_connect(qp, &a)->status, 0);
+	host_fetch = false;
+	assert_true(qp->connected);
+}
+
+static int setup_closed_shop(void **state)
+{
+	static char allowed[1][NVMF_NQN_MAX + 1] = {"nqn.2014-08.org.example:friend"};
+
+	gw_defaults();
+	gw_subsys_cfg.allow_any_host = false;
+	gw_subsys_cfg.allowed_hosts = allowed;
+	gw_subsys_cfg.nr_allowed_hosts = 1;
+	gw_start(2);
+	return 0;
+}
+
+static void connect_checks_the_host(void **state)
+{
+	struct connect_args a = host_connect_args();
+
+	refused(&a, NVME_STATUS(1, NVME_SC_CONNECT_INVALID_HOST) | NVME_DNR, IN_DATA | 512);
+	strcpy(a.hostnqn, "nqn.2014-08.org.example:friend");
+	assert_int_equal(host_connect(host_open(), &a)->status, 0);
+}
+
+static void first_command_is_connect(void **state)
+{
+	struct tgt_qpair *qp = host_open();
+
+	assert_int_equal(host_property_get(qp, NVMF_PROP_CAP, 1)->status, SEQUENCE);
+	assert_int_equal(host_identify(qp, NVME_IDENTIFY_CNS_CTRL, 0)->status, SEQUENCE);
+}
+
+static void second_connect_is_refused(void **state)
+{
+	struct connect_args a = host_connect_args();
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+	struct tgt_qpair *io = host_io_queue(admin, 1);
+
+	assert_int_equal(host_connect(admin, &a)->status, SEQUENCE);
+	assert_int_equal(host_connect(io, &a)->status, SEQUENCE);
+}
+
+static void cntlids_are_not_reused_at_once(void **state)
+{
+	struct connect_args a = host_connect_args();
+	struct tgt_qpair *first = host_open(), *second;
+	uint64_t id;
+
+	id = host_connect(first, &a)->result;
+	host_close(first);
+	assert_int_equal(gw_ss->nr_controllers, 0);
+	second = host_open();
+	assert_int_not_equal(host_connect(second, &a)->result, id);
+}
+
+static int setup_few(void **state)
+{
+	gw_defaults();
+	gw_subsys_cfg.max_controllers = 2;
+	gw_subsys_cfg.cntlid_min = 10;
+	gw_subsys_cfg.cntlid_max = 11;
+	gw_start(2);
+	return 0;
+}
+
+static void too_many_controllers(void **state)
+{
+	struct connect_args a = host_connect_args();
+	struct tgt_qpair *qp[2] = {host_open(), host_open()};
+
+	assert_int_equal(host_connect(qp[0], &a)->result, 10);
+	assert_int_equal(host_connect(qp[1], &a)->result, 11);
+	refused(&a, BUSY, 0);
+	host_close(qp[0]);
+	assert_int_equal(host_connect(host_open(), &a)->result, 10);
+}
+
+static void io_connect_needs_its_controller(void **state)
+{
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+	struct connect_args good = host_connect_args(), a;
+
+	good.qid = 1;
+	good.cntlid = host_ctrl(admin)->cntlid;
+	a = good;
+	a.cntlid = 99;
+	refused(&a, BAD_PARAM, IN_DATA | 16);
+	a = good;
+	a.hostid_fill = 8;
+	refused(&a, BAD_PARAM, IN_DATA | 512);
+	a = good;
+	strcpy(a.hostnqn, "nqn.2014-08.org.example:thief");
+	refused(&a, BAD_PARAM, IN_DATA | 512);
+	a = good;
+	a.qid = 5;
+	refused(&a, BAD_PARAM, 42);
+	a = good;
+	a.sqsize = 128;
+	refused(&a, BAD_PARAM, 44);
+	host_io_queue(admin, 1);
+	a = good;
+	refused(&a, SEQUENCE, 0);
+	/* A controller that is not enabled has no I/O queues */
+	admin = host_open();
+	a = host_connect_args();
+	a.cntlid = NVMF_CNTLID_DYNAMIC;
+	assert_int_equal(host_connect(admin, &a)->status, 0);
+	a = good;
+	a.cntlid = host_ctrl(admin)->cntlid;
+	refused(&a, SEQUENCE, 0);
+}
+
+static void io_connect_moves_to_the_worker(void **state)
+{
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+	struct tgt_qpair *io = host_io_queue(admin, 3);
+
+	assert_ptr_equal(io->loop, gw->workers[0].loop);
+	assert_int_equal(io->qid, 3);
+	assert_int_equal(io->sq_size, 32);
+	assert_int_equal(gw->workers[0].queues, 1);
+	host_close(io);
+	assert_int_equal(gw->workers[0].queues, 0);
+	assert_int_equal(host_ctrl(admin)->nr_queues, 0);
+}
+
+static void sq_flow_control_off(void **state)
+{
+	struct connect_args a = host_connect_args();
+	struct tgt_qpair *qp = host_open();
+
+	a.cattr = NVMF_CATTR_DISABLE_SQFLOW;
+	host_connect(qp, &a);
+	assert_true(qp->sqflow_disabled);
+}
+
+static void properties(void **state)
+{
+	struct connect_args a = host_connect_args();
+	struct tgt_qpair *qp = host_open();
+	uint64_t cap;
+
+	host_connect(qp, &a);
+	cap = host_property_get(qp, NVMF_PROP_CAP, 1)->result;
+	assert_int_equal(NVME_CAP_MQES(cap), 127);
+	assert_true(NVME_CAP_CQR(cap));
+	assert_int_equal(NVME_CAP_CSS(cap), NVME_CAP_CSS_NVM | NVME_CAP_CSS_CSI);
+	assert_int_not_equal(NVME_CAP_TO(cap), 0);
+	assert_int_equal(NVME_CAP_MPSMIN(cap), 0);
+	assert_int_equal(host_property_get(qp, NVMF_PROP_VS, 0)->result, 0x20000);
+	assert_int_equal(host_property_get(qp, NVMF_PROP_CAP, 0)->status, NVME_ST_INVALID_FIELD);
+	assert_int_equal(host_property_get(qp, NVMF_PROP_VS, 1)->status, NVME_ST_INVALID_FIELD);
+	assert_int_equal(host_property_get(qp, NVMF_PROP_NSSR, 0)->status, NVME_ST_INVALID_FIELD);
+	assert_int_equal(host_property_set(qp, NVMF_PROP_CSTS, 0)->status, NVME_ST_INVALID_FIELD);
+}
+
+static void enable_checks_cc(void **state)
+{
+	static const uint32_t bad[] = {
+		HOST_CC_ENABLE | 7u << NVME_CC_CSS_SHIFT,
+		HOST_CC_ENABLE | 1u << NVME_CC_MPS_SHIFT,
+		HOST_CC_ENABLE | 1u << NVME_CC_AMS_SHIFT,
+		1,
+	};
+	struct connect_args a = host_connect_args();
+	struct tgt_qpair *qp = host_open();
+
+	host_connect(qp, &a);
+	/* Nothing but Fabrics commands before CC.EN */
+	assert_int_equal(host_identify(qp, NVME_IDENTIFY_CNS_CTRL, 0)->status, SEQUENCE);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		host_property_set(qp, NVMF_PROP_CC, bad[i]);
+		assert_int_equal(host_property_get(qp, NVMF_PROP_CSTS, 0)->result, NVME_CSTS_FATAL);
+		host_property_set(qp, NVMF_PROP_CC, 0);
+		assert_int_equal(host_property_get(qp, NVMF_PROP_CSTS, 0)->result, 0);
+	}
+	host_property_set(qp, NVMF_PROP_CC, HOST_CC_ENABLE | 6u << NVME_CC_CSS_SHIFT);
+	assert_int_equal(host_property_get(qp, NVMF_PROP_CSTS, 0)->result, NVME_CSTS_READY);
+}
+
+static void reset_ends_io_queues_first(void **state)
+{
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+	struct tgt_qpair *io = host_io_queue(admin, 1);
+
+	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE & ~1u);
+	gw_spin(10);
+	assert_false(host_is_open(io));
+	assert_true(host_is_open(admin));
+	assert_int_equal(host_property_get(admin, NVMF_PROP_CSTS, 0)->result, 0);
+	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE);
+	host_io_queue(admin, 1);
+}
+
+static void shutdown_completes(void **state)
+{
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+
+	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE | 1u << NVME_CC_SHN_SHIFT);
+	assert_int_equal(NVME_CSTS_SHST(host_property_get(admin, NVMF_PROP_CSTS, 0)->result),
+			 NVME_CSTS_SHST_CMPLT);
+}
+
+static void disconnect(void **state)
+{
+	struct nvme_sqe sqe = {
+		.opcode = NVME_OPC_FABRICS,
+		.nsid = htole32(nvme_fabrics_type_disconnect),
+	};
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+	struct tgt_qpair *io = host_io_queue(admin, 1);
+
+	assert_int_equal(host_command(admin, &sqe, NULL, 0)->status,
+			 NVME_STATUS(1, NVME_SC_DISCONNECT_INVALID_QTYPE) | NVME_DNR);
+	assert_int_equal(host_command(io, &sqe, NULL, 0)->status, 0);
+	gw_spin(10);
+	assert_false(host_is_open(io));
+	assert_int_equal(host_ctrl(admin)->nr_queues, 0);
+	host_io_queue(admin, 1);
+}
+
+static void losing_the_admin_queue_ends_the_controller(void **state)
+{
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+	struct tgt_qpair *io[2] = {host_io_queue(admin, 1), host_io_queue(admin, 2)};
+
+	assert_int_not_equal(gw_ss->mp->mdts_limit, 0);
+	host_close(admin);
+	gw_spin(10);
+	assert_false(host_is_open(io[0]));
+	assert_false(host_is_open(io[1]));
+	assert_int_equal(gw_ss->nr_controllers, 0);
+	assert_int_equal(gw_ss->mp->mdts_limit, 0);
+}
+
+static void spin_ms(unsigned ms)
+{
+	uint64_t end = loop_now_exact(gw->control) + ms * NSEC_PER_MSEC;
+
+	while (loop_now_exact(gw->control) < end) {
+		gw_spin(1);
+		usleep(1000);
+	}
+}
+
+static void keep_alive_expires(void **state)
+{
+	struct connect_args a = host_connect_args();
+	struct tgt_qpair *qp = host_open(), *io;
+	struct nvme_sqe flush = {.opcode = nvme_cmd_flush, .nsid = htole32(gw_nsid())};
+
+	a.kato = 150; /* rounded up to 200 */
+	host_connect(qp, &a);
+	assert_int_equal(host_ctrl(qp)->kato, 200);
+	host_property_set(qp, NVMF_PROP_CC, HOST_CC_ENABLE);
+	io = host_io_queue(qp, 1);
+	/* I/O alone keeps it alive */
+	for (int i = 0; i < 6; i++) {
+		spin_ms(100);
+		host_command(io, &flush, NULL, 0);
+	}
+	assert_true(host_is_open(qp));
+	spin_ms(600);
+	assert_false(host_is_open(qp));
+	assert_false(host_is_open(io));
+	assert_int_equal(gw_ss->nr_controllers, 0);
+}
+
+static void stop_with_hosts_connected(void **state)
+{
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+	struct tgt_qpair *stranger = host_open();
+	struct tgt_qpair *io = host_io_queue(admin, 1);
+
+	host_controller(NVMF_DISCOVERY_NQN);
+	gateway_stop(gw);
+	gw_spin(10);
+	assert_false(host_is_open(admin));
+	assert_false(host_is_open(stranger));
+	assert_false(host_is_open(io));
+	assert_true(gw->ending);
+}
+
+static void unknown_fabrics_commands(void **state)
+{
+	struct nvme_sqe sqe = {.opcode = NVME_OPC_FABRICS, .nsid = htole32(0x10)};
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+	struct tgt_qpair *io = host_io_queue(admin, 1);
+
+	assert_int_equal(host_command(admin, &sqe, NULL, 0)->status, NVME_ST_INVALID_OPCODE);
+	assert_int_equal(host_command(io, &sqe, NULL, 0)->status, NVME_ST_INVALID_OPCODE);
+}
+
+int main(void)
+{
+#define T(f)		cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T_WITH(f, with) cmocka_unit_test_setup_teardown(f, with, teardown)
+	const struct CMUnitTest tests[] = {
+		T(connect_refuses_bad_fields),
+		T(connect_data_has_one_length),
+		T(connect_asks_for_its_data),
+		T_WITH(connect_checks_the_host, setup_closed_shop),
+		T(first_command_is_connect),
+		T(second_connect_is_refused),
+		T(cntlids_are_not_reused_at_once),
+		T_WITH(too_many_controllers, setup_few),
+		T(io_connect_needs_its_controller),
+		T(io_connect_moves_to_the_worker),
+		T(sq_flow_control_off),
+		T(properties),
+		T(enable_checks_cc),
+		T(reset_ends_io_queues_first),
+		T(shutdown_completes),
+		T(disconnect),
+		T(losing_the_admin_queue_ends_the_controller),
+		T(keep_alive_expires),
+		T(stop_with_hosts_connected),
+		T(unknown_fabrics_commands),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

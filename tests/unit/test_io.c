@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* I/O commands of hosts: checks, the way through, Abort, and what a lost connection leaves. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "multipath/worker.h"
+#include "tests/unit/fake_host.h"
+#include "tests/unit/fake_upstream.h"
+
+#define LBA_RANGE  (NVME_STATUS(0, NVME_SC_LBA_RANGE) | NVME_DNR)
+#define SGL_LENGTH (NVME_STATUS(0, NVME_SC_SGL_INVALID_DATA) | NVME_DNR)
+
+static struct tgt_qpair *admin, *io;
+static uint8_t data[1 << 16];
+
+static int setup(void **state)
+{
+	gw_defaults();
+	gw_start(2);
+	admin = host_controller(FAKE_GW_NQN);
+	io = host_io_queue(admin, 1);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	gw_end();
+	return 0;
+}
+
+static struct nvme_sqe command(uint8_t opcode, uint64_t slba, uint32_t blocks)
+{
+	return (struct nvme_sqe){
+		.opcode = opcode,
+		.nsid = htole32(gw_nsid()),
+		.cdw10 = htole32((uint32_t)slba),
+		.cdw11 = htole32((uint32_t)(slba >> 32)),
+		.cdw12 = htole32(blocks - 1),
+	};
+}
+
+static uint16_t status_of(struct nvme_sqe sqe, uint32_t len)
+{
+	return host_command(io, &sqe, data, len)->status;
+}
+
+static void reads_and_writes(void **state)
+{
+	struct nvme_sqe sqe = command(nvme_cmd_read, 0, 8);
+
+	assert_int_equal(host_command(io, &sqe, NULL, 4096)->len, 4096);
+	assert_int_equal(status_of(command(nvme_cmd_write, 992, 8), 4096), 0);
+	host_fetch = true;
+	assert_int_equal(status_of(command(nvme_cmd_write, 0, 128), 65536), 0);
+	host_fetch = false;
+	assert_int_equal(fake_ctrls[1].reads + fake_ctrls[2].reads, 1);
+	assert_int_equal(fake_ctrls[1].writes + fake_ctrls[2].writes, 2);
+	assert_int_equal(status_of(command(nvme_cmd_write_zeroes, 0, 1000), 0), 0);
+	assert_int_equal(status_of(command(nvme_cmd_flush, 0, 1), 0), 0);
+}
+
+static void ranges(void **state)
+{
+	assert_int_equal(status_of(command(nvme_cmd_read, 992, 8), 4096), 0);
+	assert_int_equal(status_of(command(nvme_cmd_read, 993, 8), 4096), LBA_RANGE);
+	assert_int_equal(status_of(command(nvme_cmd_read, 1000, 8), 4096), LBA_RANGE);
+	assert_int_equal(status_of(command(nvme_cmd_read, UINT64_MAX, 8), 4096), LBA_RANGE);
+	assert_int_equal(status_of(command(nvme_cmd_write, UINT64_MAX - 6, 8), 4096), LBA_RANGE);
+	assert_int_equal(status_of(command(nvme_cmd_write_zeroes, 0, 1001), 0), LBA_RANGE);
+	assert_int_equal(status_of(command(nvme_cmd_write_zeroes, 0, 65536), 0), LBA_RANGE);
+}
+
+static void lengths(void **state)
+{
+	assert_int_equal(status_of(command(nvme_cmd_read, 0, 8), 4095), SGL_LENGTH);
+	assert_int_equal(status_of(command(nvme_cmd_read, 0, 8), 0), SGL_LENGTH);
+	assert_int_equal(status_of(command(nvme_cmd_read, 0, 8), 8192), SGL_LENGTH);
+	assert_int_equal(status_of(command(nvme_cmd_write, 0, 8), 512), SGL_LENGTH);
+	assert_int_equal(status_of(command(nvme_cmd_write, 0, 65536), 512), SGL_LENGTH);
+}
+
+static void more_than_mdts(void **state)
+{
+	((struct host_queue *)io->priv)->mdts = 8192;
+	assert_int_equal(status_of(command(nvme_cmd_read, 0, 16), 8192), 0);
+	assert_int_equal(status_of(command(nvme_cmd_read, 0, 17), 8704), NVME_ST_INVALID_FIELD);
+}
+
+static void namespaces(void **state)
+{
+	static const uint32_t bad[] = {0, 77, 1024, 1025, 0xfffffffe, NVME_NSID_ALL};
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct nvme_sqe sqe = command(nvme_cmd_read, 0, 8);
+
+		sqe.nsid = htole32(bad[i]);
+		assert_int_equal(status_of(sqe, 4096), NVME_ST_INVALID_NS);
+		sqe = command(nvme_cmd_flush, 0, 1);
+		sqe.nsid = htole32(bad[i]);
+		assert_int_equal(status_of(sqe, 0), NVME_ST_INVALID_NS);
+	}
+}
+
+static void fused_and_unknown(void **state)
+{
+	struct nvme_sqe sqe = command(nvme_cmd_write, 0, 8);
+
+	sqe.flags = 1;
+	assert_int_equal(status_of(sqe, 4096), NVME_ST_INVALID_FIELD);
+	for (unsigned op = 0; op < 256; op++) {
+		switch (op) {
+		case nvme_cmd_flush:
+		case nvme_cmd_write:
+		case nvme_cmd_read:
+		case nvme_cmd_write_zeroes:
+		case NVME_OPC_FABRICS:
+			continue;
+		}
+		assert_int_equal(status_of(command((uint8_t)op, 0, 1), 512),
+				 NVME_ST_INVALID_OPCODE);
+	}
+}
+
+static void dataset_management(void **state)
+{
+	struct nvme_sqe sqe = command(nvme_cmd_dsm, 0, 1);
+
+	((struct host_queue *)io->priv)->oncs |= NVME_CTRL_ONCS_DSM;
+	sqe.cdw10 = htole32(1); /* two ranges */
+	sqe.cdw11 = htole32(4);
+	assert_int_equal(status_of(sqe, 16), SGL_LENGTH);
+	assert_int_equal(status_of(sqe, 32), 0);
+	assert_int_equal(status_of(sqe, 4096), 0);
+	assert_int_equal(status_of(sqe, 4112), SGL_LENGTH);
+}
+
+/* A retry delay is for hosts that know of it. */
+static void retry_delay_bits(void **state)
+{
+	uint16_t status = NVME_STATUS(0, NVME_SC_NS_NOT_READY) | 1u << 11 | NVME_DNR;
+
+	fake_ctrls[1].io_status = fake_ctrls[2].io_status = status;
+	assert_int_equal(status_of(command(nvme_cmd_read, 0, 8), 4096), status & ~NVME_SC_CRD);
+	host_ctrl(admin)->acre = true;
+	assert_int_equal(status_of(command(nvme_cmd_read, 0, 8), 4096), status);
+}
+
+static uint16_t send_read(void)
+{
+	struct nvme_sqe sqe = command(nvme_cmd_read, 0, 8);
+
+	return host_send(io, &sqe, NULL, 4096);
+}
+
+static void cut_all(void)
+{
+	for (unsigned port = 1; port < 3; port++) {
+		fake_ctrls[port].down = true;
+		fake_cut(port);
+	}
+	gw_spin(20);
+}
+
+static uint32_t abort_command(uint16_t sqid, uint16_t cid)
+{
+	struct nvme_sqe sqe = {
+		.opcode = nvme_admin_abort_cmd,
+		.cdw10 = htole32((uint32_t)cid << 16 | sqid),
+	};
+	struct answer *a = host_command(admin, &sqe, NULL, 0);
+
+	assert_int_equal(a->status, 0);
+	return (uint32_t)a->result;
+}
+
+static void abort_takes_back_what_is_held(void **state)
+{
+	uint16_t cid;
+
+	cut_all();
+	cid = send_read();
+	gw_spin(5);
+	assert_false(host_answer(cid)->there);
+	assert_int_equal(abort_command(2, cid), 1);
+	assert_int_equal(abort_command(99, cid), 1);
+	assert_int_equal(abort_command(1, (uint16_t)(cid + 1)), 1);
+	assert_false(host_answer(cid)->there);
+	assert_int_equal(abort_command(1, cid), 0);
+	assert_true(host_answer(cid)->there);
+	assert_int_equal(host_answer(cid)->status, NVME_STATUS(0, NVME_SC_ABORT_REQ));
+	assert_int_equal(abort_command(1, cid), 1);
+}
+
+static void abort_cannot_reach_upstream(void **state)
+{
+	uint16_t cid;
+
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	cid = send_read();
+	gw_spin(5);
+	assert_int_equal(abort_command(1, cid), 1);
+	assert_false(host_answer(cid)->there);
+}
+
+static void abort_event_request(void **state)
+{
+	struct nvme_sqe sqe = {.opcode = nvme_admin_async_event};
+	uint16_t cid = host_send(admin, &sqe, NULL, 0);
+
+	assert_int_equal(abort_command(0, cid), 0);
+	assert_int_equal(host_answer(cid)->status, NVME_STATUS(0, NVME_SC_ABORT_REQ));
+	assert_int_equal(abort_command(0, cid), 1);
+}
+
+static void abort_of_a_queue_that_goes(void **state)
+{
+	struct nvme_sqe sqe = {
+		.opcode = nvme_admin_abort_cmd,
+		.cdw10 = htole32(1),
+	};
+	uint16_t cid;
+
+	io->tr->close(io, "");
+	cid = host_send(admin, &sqe, NULL, 0);
+	gw_spin(10);
+	assert_true(host_answer(cid)->there);
+	assert_int_equal(host_answer(cid)->result, 1);
+	assert_int_equal(host_ctrl(admin)->nr_queues, 0);
+}
+
+static void abort_limit(void **state)
+{
+	struct nvme_sqe sqe = {
+		.opcode = nvme_admin_abort_cmd,
+		.cdw10 = htole32(1),
+	};
+	uint16_t cid;
+
+	for (unsigned i = 0; i < CTRL_ABORT_LIMIT; i++)
+		host_send(admin, &sqe, NULL, 0);
+	cid = host_send(admin, &sqe, NULL, 0);
+	assert_int_equal(host_answer(cid)->status, NVME_STATUS(1, NVME_SC_ABORT_LIMIT) | NVME_DNR);
+	gw_spin(5);
+}
+
+static void held_commands_leave_with_their_host(void **state)
+{
+	cut_all();
+	for (int i = 0; i < 5; i++)
+		send_read();
+	gw_spin(5);
+	host_close(io);
+	assert_int_equal(pool_free_requests(loop_pool(gw->workers[0].loop)),
+			 pool_total_requests(loop_pool(gw->workers[0].loop)));
+}
+
+static void commands_upstream_outlive_their_host(void **state)
+{
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	for (int i = 0; i < 5; i++)
+		send_read();
+	gw_spin(5);
+	host_close(admin);
+	gw_spin(10);
+	assert_false(host_is_open(io));
+	assert_int_equal(gw_ss->nr_controllers, 0);
+	assert_int_equal(pool_free_requests(loop_pool(gw->workers[0].loop)) + 5,
+			 pool_total_requests(loop_pool(gw->workers[0].loop)));
+}
+
+static void held_then_a_path_comes_back(void **state)
+{
+	uint16_t cid;
+
+	cut_all();
+	cid = send_read();
+	gw_spin(5);
+	assert_false(host_answer(cid)->there);
+	fake_ctrls[2].down = false;
+	for (int i = 0; i < 1000000 && !host_answer(cid)->there; i++)
+		gw_spin(1);
+	assert_true(host_answer(cid)->there);
+	assert_int_equal(host_answer(cid)->status, 0);
+}
+
+static void connection_lost_while_data_is_fetched(void **state)
+{
+	struct nvme_sqe sqe = command(nvme_cmd_write, 0, 8);
+
+	host_fetch = true;
+	host_send(io, &sqe, data, 4096);
+	host_fetch = false;
+	host_close(io);
+}
+
+static void namespace_lost_while_data_is_fetched(void **state)
+{
+	struct nvme_sqe sqe = command(nvme_cmd_write, 0, 8);
+	uint16_t cid;
+
+	host_fetch = true;
+	cid = host_send(io, &sqe, data, 4096);
+	host_fetch = false;
+	/* As the worker sees it when control has removed the head */
+	gw_ss->mp->sw[0]->heads[gw_nsid()] = NULL;
+	gw_spin(2);
+	assert_true(host_answer(cid)->there);
+	assert_int_equal(host_answer(cid)->status, NVME_ST_INVALID_NS);
+	gw_ss->mp->sw[0]->heads[gw_nsid()] = TAILQ_FIRST(&gw_ss->mp->heads)->hw[0];
+}
+
+/* ---- admin commands that wait for buffers ---- */
+
+static void admin_waits_for_buffers(void **state)
+{
+	struct pool *pool = loop_pool(gw->control);
+	struct request *hog[8];
+	struct nvme_sqe sqe = {
+		.opcode = nvme_admin_identify,
+		.cdw10 = htole32(NVME_IDENTIFY_CNS_CTRL),
+	};
+	unsigned n = 0;
+	uint16_t cid[3];
+
+	while (pool_free_segments(pool)) {
+		uint32_t len = pool_free_segments(pool) * SEG_SIZE;
+
+		hog[n] = pool_get(pool);
+		assert_int_equal(
+			request_alloc_data(hog[n], len < REQUEST_MAX_DATA ? len : REQUEST_MAX_DATA),
+			0);
+		n++;
+	}
+	for (unsigned i = 0; i < 2; i++)
+		cid[i] = host_send(admin, &sqe, NULL, 4096);
+	gw_spin(3);
+	assert_false(host_answer(cid[0])->there);
+	pool_put(hog[--n]);
+	gw_spin(3);
+	assert_true(host_answer(cid[0])->there);
+	assert_true(host_answer(cid[1])->there);
+	assert_int_equal(host_answer(cid[1])->status, 0);
+	/* And one whose connection goes while it waits */
+	hog[n] = pool_get(pool);
+	assert_int_equal(request_alloc_data(hog[n], pool_free_segments(pool) * SEG_SIZE), 0);
+	n++;
+	cid[2] = host_send(admin, &sqe, NULL, 4096);
+	host_close(admin);
+	assert_true(host_answer(cid[2])->there);
+	assert_true(TAILQ_EMPTY(&gw->starved));
+	while (n)
+		pool_put(hog[--n]);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(reads_and_writes),
+		T(ranges),
+		T(lengths),
+		T(more_than_mdts),
+		T(namespaces),
+		T(fused_and_unknown),
+		T(dataset_management),
+		T(retry_delay_bits),
+		T(abort_takes_back_what_is_held),
+		T(abort_cannot_reach_upstream),
+		T(abort_event_request),
+		T(abort_of_a_queue_that_goes),
+		T(abort_limit),
+		T(held_commands_leave_with_their_host),
+		T(commands_upstream_outlive_their_host),
+		T(held_then_a_path_comes_back),
+		T(connection_lost_while_data_is_fetched),
+		T(namespace_lost_while_data_is_fetched),
+		T(admin_waits_for_buffers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
