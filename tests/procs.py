@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start, watch and stop the daemons that the demo and the benchmark are made of."""
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BIN = os.path.join(TOP, os.environ.get("B", "build/release"))
+
+
+class Failed(Exception):
+    """What is shown to the user as the reason."""
+
+
+def binary(name):
+    path = os.path.join(BIN, name)
+    if not os.access(path, os.X_OK):
+        raise Failed(f"{path} is not there: run make first")
+    return path
+
+
+def free_ports(count):
+    """Ports that nobody listens on right now, all different."""
+    socks = [socket.socket() for _ in range(count)]
+    try:
+        for s in socks:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in socks]
+    finally:
+        for s in socks:
+            s.close()
+
+
+def raise_nofile():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class Procs:
+    """A scratch folder and the processes that live in it; all gone at the end of the with block."""
+
+    def __init__(self, base=None):
+        self.dir = tempfile.mkdtemp(prefix="nvmegw-", dir=base)
+        self.running = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for p in self.running:
+            if p.poll() is None:
+                p.send_signal(signal.SIGTERM)
+        for p in self.running:
+            self.reap(p)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    @staticmethod
+    def reap(p, seconds=5):
+        try:
+            p.wait(seconds)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.wait()
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def start(self, name, argv, ports):
+        """Run argv, its output in NAME.log, and wait until it listens on all of the ports."""
+        with open(self.path(name + ".log"), "ab") as log:
+            p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        p.name = name
+        self.running.append(p)
+        deadline = time.monotonic() + 15
+        for port in ports:
+            self.wait_port(p, port, deadline)
+        return p
+
+    def wait_port(self, p, port, deadline):
+        while not listening(port):
+            if p.poll() is not None:
+                raise Failed(f"{p.name} ended with status {p.returncode}:\n{self.log_tail(p.name)}")
+            if time.monotonic() > deadline:
+                raise Failed(f"{p.name} does not listen on port {port}:\n{self.log_tail(p.name)}")
+            time.sleep(0.02)
+
+    def write_config(self, name, config):
+        """NAME.json, with a control socket and a state folder of its own."""
+        config = dict(config, control_socket=self.path(name + ".sock"),
+                      state_dir=self.path(name + ".state"))
+        os.makedirs(config["state_dir"], exist_ok=True)
+        with open(self.path(name + ".json"), "w", encoding="utf-8") as f:
+            json.dump(config, f, indent=2)
+        return self.path(name + ".json")
+
+    def daemon(self, name, config):
+        """Start an nvmegwd and wait until it listens."""
+        argv = [binary("nvmegwd"), "-c", self.write_config(name, config)]
+        return self.start(name, argv, [int(l["trsvcid"]) for l in config["listeners"]])
+
+    def in_netns(self, netns, name, config):
+        """The same inside a network namespace, whose listening sockets are not ours to see."""
+        argv = ["ip", "netns", "exec", netns, binary("nvmegwd"), "-c",
+                self.write_config(name, config)]
+        return self.start(name, argv, [])
+
+    def kill(self, p):
+        p.kill()
+        p.wait()
+        self.running.remove(p)
+
+    def log_tail(self, name, lines=15):
+        with open(self.path(name + ".log"), encoding="utf-8", errors="replace") as f:
+            return "".join(f.readlines()[-lines:])
+
+
+def listening(port):
+    """Whether a TCP socket listens on the port; asks the kernel, so nobody sees a connection."""
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        next(f)
+        return any(int(w[1].split(":")[1], 16) == port and w[3] == "0A"
+                   for w in map(str.split, f))
+
+
+def listener(port):
+    return {"transport": "tcp", "traddr": "127.0.0.1", "trsvcid": port}
+
+
+def run(main):
+    """main() as a program: what Failed says on stderr, status 1; Ctrl-C is no traceback."""
+    sys.stdout.reconfigure(line_buffering=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        sys.exit(main())
+    except Failed as e:
+        sys.exit(f"failed: {e}")
+    except KeyboardInterrupt:
+        sys.exit(130)
