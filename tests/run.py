@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Run all tests, or those whose name contains one of the words given.
+
+One line per program; what it printed goes to build/check/NAME.log, and its end to the terminal
+when it failed. Closes with the sum: N passed, N failed.
+"""
+import fnmatch
+import glob
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LOGS = "build/check"
+FAILED_LINES = 60
+
+# Where threads hand things to each other: these also run under ThreadSanitizer.
+TSAN_UNITS = ("test_loop", "test_tcp*", "*thread*")
+
+ENV = dict(os.environ,
+           ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1",
+           UBSAN_OPTIONS="print_stacktrace=1",
+           TSAN_OPTIONS="halt_on_error=1")
+
+
+class Test:
+    def __init__(self, name, argv, seconds, flavour="release"):
+        self.name, self.argv, self.seconds = name, argv, seconds
+        self.env = dict(ENV, B="build/" + flavour)
+        self.log = os.path.join(LOGS, name.replace("/", "-") + ".log")
+
+    def run(self):
+        """(passed, failed)"""
+        with open(self.log, "wb") as log:
+            p = subprocess.Popen(self.argv, env=self.env, stdin=subprocess.DEVNULL, stdout=log,
+                                 stderr=log, start_new_session=True)
+            try:
+                status = p.wait(self.seconds)
+            except subprocess.TimeoutExpired:
+                status = None
+                log.write(f"\nkilled after {self.seconds} s\n".encode())
+            finally:
+                end_group(p)
+        passed, failed = count(self.text())
+        if status != 0 and not failed:
+            failed = 1
+        elif not passed and not failed:
+            passed = 1
+        return passed, failed
+
+    def text(self):
+        with open(self.log, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+
+def end_group(p):
+    """Nothing that a test started may outlive it."""
+    try:
+        os.killpg(p.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    p.wait()
+
+
+def count(text):
+    """What the program says of itself: "N passed, N failed", or unittest's or cmocka's summaries."""
+    said = re.findall(r"^(\d+) passed, (\d+) failed$", text, re.M)
+    if said:
+        return int(said[-1][0]), int(said[-1][1])
+    ran = re.findall(r"^Ran (\d+) tests? in ", text, re.M)
+    if ran:
+        bad = re.findall(r"^FAILED \(.*\)$", text, re.M)[-1:]
+        failed = sum(map(int, re.findall(r"(?:failures|errors)=(\d+)", "".join(bad))))
+        return max(int(ran[-1]) - failed, 0), failed
+    return tuple(sum(map(int, re.findall(r"\[  " + word + r"  \] (\d+) test\(s\)", text)))
+                 for word in ("PASSED", "FAILED"))
+
+
+def units(flavour, patterns=("*",)):
+    for program in sorted(glob.glob(f"build/{flavour}/unit/test_*")):
+        name = os.path.basename(program)
+        # A folder that was built before a test went away still has its program.
+        if os.path.exists(f"tests/unit/{name}.c") and \
+                any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
+            yield Test(f"unit/{flavour}/{name}", [program], 120, flavour)
+
+
+def tests():
+    yield Test("format", ["make", "-s", "format-check"], 60)
+    yield Test("man", ["make", "-s", "man"], 60)
+    yield from units("asan")
+    yield from units("tsan", TSAN_UNITS)
+    for flavour in ("release", "asan"):
+        if os.path.exists("tests/integration/run"):
+            yield Test(f"integration/{flavour}", ["tests/integration/run"], 300, flavour)
+    yield Test("vm/host", ["python3", "tests/vm/test_host.py"], 400)
+
+
+def main(words):
+    os.chdir(TOP)
+    os.makedirs(LOGS, exist_ok=True)
+    passed = failed = 0
+    for test in tests():
+        if words and not any(word in test.name for word in words):
+            continue
+        print(f"{test.name:34}", end=" ", flush=True)
+        start = time.monotonic()
+        ok, bad = test.run()
+        print(f"{'FAILED' if bad else 'ok':8}{ok + bad:4} tests {time.monotonic() - start:7.1f} s",
+              flush=True)
+        if bad:
+            print("".join(test.text().splitlines(True)[-FAILED_LINES:]), end="")
+            print(f"--- end of {test.log}", flush=True)
+        passed, failed = passed + ok, failed + bad
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Linux host for the tests: Debian's kernel in qemu, driven from here.
+
+qemu emulates in software (TCG), so no privileges and no KVM are needed. The guest is an initramfs
+with the tools a storage admin has; it reaches the services on this machine's 127.0.0.1 as HOST.
+"""
+import base64
+import glob
+import hashlib
+import json
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CACHE = os.path.join(TOP, "build/vm")
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+HOST = "10.0.2.2"  # this machine's loopback as the guest sees it
+
+# Loaded in this order at boot, each after what it depends on.
+MODULES = ("virtio_pci", "virtio_console", "virtio_net", "nvme_tcp", "ext4")
+PROGRAMS = ("nvme", "fio", "mkfs.ext4", "e2fsck")
+
+
+class LabError(Exception):
+    """The lab itself or a command in the guest went wrong; the message says which and how."""
+
+
+def sh(*argv, cwd=None):
+    p = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, text=True, check=False)
+    if p.returncode:
+        raise LabError(f"{' '.join(argv)}: status {p.returncode}\n{p.stdout}")
+    return p.stdout
+
+
+# ---- kernel ----
+
+class Kernel:
+    """Debian's kernel, downloaded once and unpacked in build/vm; never installed."""
+
+    def __init__(self):
+        os.makedirs(CACHE, exist_ok=True)
+        found = glob.glob(os.path.join(CACHE, "kernel-*"))
+        self.root = found[0] if found else self.unpack(self.download())
+        self.version, = os.listdir(os.path.join(self.root, "lib/modules"))
+        self.image = os.path.join(self.root, "boot/vmlinuz-" + self.version)
+
+    @staticmethod
+    def download():
+        debs = os.path.join(CACHE, "linux-image-*.deb")
+        if not glob.glob(debs):
+            try:
+                Kernel.apt_get_kernel()
+            except LabError:  # no package lists yet, or old ones
+                sh("apt-get", "-qq", "update")
+                Kernel.apt_get_kernel()
+        return glob.glob(debs)[0]
+
+    @staticmethod
+    def apt_get_kernel():
+        package = re.search(r"Depends: (linux-image-[0-9]\S+)",
+                            sh("apt-cache", "depends", "linux-image-amd64"))
+        if not package:
+            raise LabError("apt-cache knows no linux-image-amd64")
+        sh("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package[1], cwd=CACHE)
+
+    @staticmethod
+    def unpack(deb):
+        root = os.path.join(CACHE, "kernel-" + os.path.basename(deb).split("_")[1])
+        with tempfile.TemporaryDirectory(dir=CACHE) as tmp:
+            sh("dpkg", "-x", deb, tmp + "/kernel")
+            version, = os.listdir(tmp + "/kernel/lib/modules")
+            sh("/sbin/depmod", "-b", tmp + "/kernel", version)
+            os.rename(tmp + "/kernel", root)
+        os.unlink(deb)
+        return root
+
+    def module_files(self, names):
+        """Files of the modules and of all that they need, in the order to load them."""
+        files = []
+        for name in names:
+            out = sh("/sbin/modprobe", "-d", self.root, "-S", self.version, "--show-depends", name)
+            for line in out.splitlines():
+                kind, _, file = line.strip().partition(" ")
+                if kind == "insmod" and file not in files:
+                    files.append(file)
+        return files
+
+
+# ---- initramfs ----
+
+def libraries(program):
+    return re.findall(r"(/\S+) \(0x", sh("ldd", program))
+
+
+def which(program):
+    path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if not path:
+        raise LabError(f"{program} is not installed: make deps")
+    return path
+
+
+def initramfs(kernel, modules):
+    """The guest's root as a cpio archive; made anew when anything that goes in has changed."""
+    init = os.path.join(HERE, "init")
+    modules = kernel.module_files(modules)
+    programs = [which(p) for p in PROGRAMS]
+    busybox = which("busybox")
+    state = [(f, os.stat(f).st_size, os.stat(f).st_mtime_ns)
+             for f in (__file__, init, busybox, *programs, *modules)]
+    out = os.path.join(CACHE, hashlib.sha256(repr(state).encode()).hexdigest()[:16] + ".cpio")
+    if os.path.exists(out):
+        return out
+    with tempfile.TemporaryDirectory(dir=CACHE) as tmp:
+        root = os.path.join(tmp, "root")
+        for folder in ("bin", "dev", "proc", "sys", "run"):
+            os.makedirs(os.path.join(root, folder))
+        shutil.copy(init, root + "/init")
+        os.chmod(root + "/init", 0o755)
+        shutil.copy(busybox, root + "/bin/busybox")
+        for file in {f for p in programs for f in (p, *libraries(p))}:
+            os.makedirs(root + os.path.dirname(file), exist_ok=True)
+            shutil.copy(file, root + file)
+        with open(root + "/modules", "w", encoding="ascii") as f:
+            for file in modules:
+                inside = "/lib/modules/" + os.path.basename(file)
+                os.makedirs(root + "/lib/modules", exist_ok=True)
+                shutil.copy(file, root + inside)
+                f.write(inside + "\n")
+        with open(tmp + "/cpio", "wb") as f:
+            names = subprocess.run(["find", "."], cwd=root, stdout=subprocess.PIPE, check=True)
+            subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=root,
+                           input=names.stdout, stdout=f, check=True)
+        for old in glob.glob(os.path.join(CACHE, "*.cpio")):
+            os.unlink(old)
+        os.rename(tmp + "/cpio", out)
+    return out
+
+
+# ---- the guest ----
+
+class Job:
+    """A command that goes on in the guest while the test does other things."""
+
+    def __init__(self, vm, number, command):
+        self.vm, self.command = vm, command
+        self.file = f"/run/job{number}"
+        vm.run(f"(({command}\n) >{self.file}.out 2>&1 </dev/null; echo $? >{self.file}.tmp; "
+               f"mv {self.file}.tmp {self.file}.rc) >/dev/null 2>&1 &")
+
+    def running(self):
+        return self.vm.status(f"test -e {self.file}.rc")[0] != 0
+
+    def wait(self, timeout):
+        """Its exit status and output."""
+        deadline = time.monotonic() + timeout
+        while self.running():
+            if time.monotonic() > deadline:
+                raise LabError(f"still running after {timeout} s: {self.command}\n{self.output()}")
+            time.sleep(0.2)
+        return int(self.vm.run(f"cat {self.file}.rc")), self.output()
+
+    def output(self):
+        return self.vm.run(f"cat {self.file}.out")
+
+
+class VM:
+    """One guest, up from __enter__ to __exit__. Its console goes to build/vm/NAME.log."""
+
+    def __init__(self, name="guest", modules=(), cmdline="", memory="1G"):
+        self.name, self.modules, self.memory = name, MODULES + tuple(modules), memory
+        self.cmdline = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust_cpu=on "
+                        "tsc=reliable " + cmdline)
+        self.log = os.path.join(CACHE, name + ".log")
+        self.qemu = self.port = None
+        self.buffer = b""
+        self.number = 0
+
+    def __enter__(self):
+        kernel = Kernel()
+        cpio = initramfs(kernel, self.modules)
+        self.port, guest_end = socket.socketpair()
+        argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+                "-m", self.memory, "-nodefaults", "-display", "none", "-no-reboot",
+                "-kernel", kernel.image, "-initrd", cpio, "-append", self.cmdline,
+                "-serial", "file:" + self.log,
+                "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
+                "-chardev", f"socket,id=lab,fd={guest_end.fileno()}",
+                "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=lab,name=lab"]
+        with open(self.log + ".qemu", "wb") as log:
+            self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                         pass_fds=[guest_end.fileno()])
+        guest_end.close()
+        try:
+            self.answer(60)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.port.close()  # the guest powers off when it sees this
+        try:
+            self.qemu.wait(5)
+        except subprocess.TimeoutExpired:
+            self.qemu.kill()
+            self.qemu.wait()
+
+    def receive(self, deadline):
+        """More bytes into the buffer."""
+        if not select.select([self.port], [], [], max(0, deadline - time.monotonic()))[0]:
+            raise LabError(f"the guest does not answer\n{self.log_tail()}")
+        data = self.port.recv(1 << 16)
+        if not data:
+            raise LabError(f"the guest has gone\n{self.log_tail()}")
+        self.buffer += data
+
+    def answer(self, timeout):
+        """Status and output of the latest command."""
+        deadline = time.monotonic() + timeout
+        while True:
+            while b"\n" not in self.buffer:
+                self.receive(deadline)
+            head, _, self.buffer = self.buffer.partition(b"\n")
+            number, status, size = map(int, head.split())
+            while len(self.buffer) < size:
+                self.receive(deadline)
+            out, self.buffer = self.buffer[:size], self.buffer[size:]
+            if number == self.number:  # else: of one that was given up
+                return status, out.decode(errors="replace")
+
+    def status(self, script, timeout=30):
+        """Run a shell script; its exit status and what it printed, errors too."""
+        self.number += 1
+        self.port.sendall(b"%d %s\n" % (self.number, base64.b64encode(script.encode())))
+        return self.answer(timeout)
+
+    def run(self, script, timeout=30):
+        """The same for a script that must work: what it printed."""
+        status, out = self.status(script, timeout)
+        if status:
+            raise LabError(f"in the guest: {script}: status {status}\n{out}")
+        return out
+
+    def json(self, command, timeout=30):
+        """What a command printed as JSON, parsed; what it says on stderr is dropped."""
+        out = self.run(command + " 2>/dev/null", timeout)
+        try:
+            return json.loads(out)
+        except ValueError as e:
+            raise LabError(f"in the guest: {command}: no JSON ({e}):\n{out}") from e
+
+    def spawn(self, command):
+        return Job(self, self.number + 1, command)
+
+    def log_tail(self, lines=40):
+        with open(self.log, errors="replace", encoding="utf-8") as f:
+            console = f.readlines()
+        with open(self.log + ".qemu", errors="replace", encoding="utf-8") as f:
+            qemu = f.readlines()
+        return f"--- end of {self.log}\n" + "".join(console[-lines:] + qemu[-lines:])
