@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Paths die in every way under verified load: the host sees a pause, no error, and right data."""
+import subprocess
+import time
+import unittest
+
+from stack import BACK_NQN, StackTest, file_upstream, free_ports, tcp_upstream
+from wire import Proxy, wait_for
+
+SECONDS = 4
+
+
+class Failover(StackTest):
+    def two_back_ends(self, policy="round-robin", **subsystem):
+        """Back-ends a and b on one image, each behind a proxy, and the gateway in front."""
+        self.ports = free_ports(3)
+        self.back = {"a": self.back_end("a", self.ports[0], 1),
+                     "b": self.back_end("b", self.ports[1], 101)}
+        self.proxy = {"a": Proxy(self.ports[0]), "b": Proxy(self.ports[1])}
+        for proxy in self.proxy.values():
+            self.addCleanup(proxy.close)
+        self.gw = self.gateway(self.ports[2], [tcp_upstream(self.proxy["a"].port, "a"),
+                                               tcp_upstream(self.proxy["b"].port, "b")],
+                               policy=policy, **subsystem)
+        wait_for(lambda: self.usable() == 2)
+
+    def verified(self, seconds=SECONDS, *more):
+        return self.load(self.ports[2], "--rw", "mix", "--verify", "--queues", 2, "--depth", 16,
+                         "--size", "8m", "--time", seconds, *more)
+
+    def clean(self, load, expect_retries=None):
+        r = self.loaded(load)
+        self.assertEqual(r["errors"], 0, r)
+        self.assertEqual(r["verify_failures"], 0, r)
+        self.assertEqual(r["unfinished"], 0, r)
+        self.assertGreater(r["blocks_verified"], 0, r)
+        if expect_retries is not None:
+            self.assertEqual(r["retries"], expect_retries, r)
+        return r
+
+    def moved(self):
+        return sum(p["failovers"] for p in self.paths() if p.get("nsid"))
+
+    def test_reset(self):
+        self.two_back_ends()
+        load = self.verified()
+        for _ in range(3):
+            time.sleep(1)
+            self.proxy["a"].reset()
+        self.clean(load, expect_retries=0)
+        wait_for(lambda: self.usable() == 2)
+        self.assertGreater(self.moved(), 0)
+
+    def test_big_transfers_reset(self):
+        """Reads that have partly gone to the host when their path dies go on where they were."""
+        self.two_back_ends()
+        load = self.verified(SECONDS, "--bs", "512k", "--depth", "4")
+        for side in ("a", "b", "a", "b", "a", "b"):
+            time.sleep(0.5)
+            self.proxy[side].reset()
+            wait_for(lambda: self.usable() == 2)
+        self.clean(load, expect_retries=0)
+
+    def test_digests_reset(self):
+        self.ports = free_ports(2)
+        self.back_end("a", self.ports[0])
+        proxies = [Proxy(self.ports[0]), Proxy(self.ports[0])]
+        for proxy in proxies:
+            self.addCleanup(proxy.close)
+        self.ports.append(self.ports[1])
+        self.gateway(self.ports[2], [
+            tcp_upstream(proxies[0].port, "a", hdr_digest=True, data_digest=True),
+            tcp_upstream(proxies[1].port, "b", data_digest=True)], policy="round-robin")
+        wait_for(lambda: self.usable() == 2)
+        load = self.verified(SECONDS, "--hdr-digest", "--data-digest", "--bs", "16k")
+        time.sleep(1)
+        proxies[0].reset()
+        time.sleep(1)
+        proxies[1].reset()
+        self.clean(load, expect_retries=0)
+
+    def test_killed_and_restarted(self):
+        self.two_back_ends()
+        load = self.verified(6)
+        time.sleep(1)
+        self.p.kill(self.back["a"])
+        wait_for(lambda: self.usable() == 1)
+        time.sleep(1)
+        self.back["a"] = self.back_end("a", self.ports[0], 1)
+        wait_for(lambda: self.usable() == 2)
+        time.sleep(0.5)
+        self.p.kill(self.back["b"])
+        self.clean(load, expect_retries=0)
+
+    def test_silent_drop(self):
+        """Nothing is said any more: keep-alive (2 s) finds out."""
+        self.two_back_ends(policy="failover")
+        load = self.verified(7)
+        time.sleep(1)
+        self.proxy["a"].silent = True
+        wait_for(lambda: self.usable() == 1)
+        r = self.clean(load, expect_retries=0)
+        self.assertGreater(r["longest_pause_ms"], 100)
+        self.proxy["a"].silent = False
+        self.proxy["a"].reset()
+        wait_for(lambda: self.usable() == 2)
+
+    def test_ana_change(self):
+        """A back-end whose own path is switched off reports ANA inaccessible: I/O moves."""
+        self.two_back_ends(policy="failover")
+        load = self.verified()
+        time.sleep(1)
+        back_path = self.paths("a")[0]["path"]
+        self.cli("path", "disable", back_path, daemon="a")
+        wait_for(lambda: self.usable() == 1)
+        states = {p["upstream"]: p["ana_state"] for p in self.paths()}
+        self.assertEqual(states, {"a": "inaccessible", "b": "optimized"})
+        time.sleep(0.5)
+        self.cli("path", "enable", back_path, daemon="a")
+        wait_for(lambda: self.usable() == 2)
+        self.clean(load, expect_retries=0)
+
+    def test_non_optimized_is_used_last(self):
+        ports = free_ports(3)
+        self.back_end("a", ports[0], 1,
+                      file_upstream(self.p.path("disk.img"), ana_state="non-optimized"))
+        self.back_end("b", ports[1], 101)
+        self.ports = ports
+        self.gateway(ports[2], [tcp_upstream(ports[0], "a"), tcp_upstream(ports[1], "b")],
+                     policy="round-robin")
+        wait_for(lambda: self.usable() == 2)
+        self.clean(self.verified(1))
+        count = {p["upstream"]: p["reads"] + p["writes"] for p in self.paths()}
+        self.assertEqual(count["a"], 0)
+        self.assertGreater(count["b"], 0)
+
+    def test_admin_disable(self):
+        self.two_back_ends()
+        load = self.verified()
+        for path in ("a/1", "b/1"):
+            time.sleep(0.5)
+            self.cli("path", "disable", path)
+            self.assertEqual(self.usable(), 1)
+            time.sleep(0.5)
+            self.cli("path", "enable", path)
+        self.clean(load, expect_retries=0)
+
+    def test_all_lost_and_back(self):
+        """Held without an error, and gone on with when a path is back."""
+        self.two_back_ends()
+        load = self.verified(6)
+        time.sleep(1)
+        for proxy in self.proxy.values():
+            proxy.closed = True
+            proxy.reset()
+        wait_for(lambda: self.usable() == 0)
+        ns = self.show("namespace", "list")[0]
+        self.assertEqual(ns["ana_state"], "inaccessible")
+        wait_for(lambda: self.show("namespace", "list")[0]["held"] > 0)
+        time.sleep(1)
+        for proxy in self.proxy.values():
+            proxy.closed = False
+        r = self.clean(load, expect_retries=0)
+        self.assertGreater(r["longest_pause_ms"], 500)
+        self.assertEqual(self.show("namespace", "list")[0]["held"], 0)
+
+    def test_all_lost_for_too_long(self):
+        """After no_path_timeout a host gets a path related status and may retry."""
+        self.two_back_ends(no_path_timeout=0.5)
+        load = self.load(self.ports[2], "--rw", "mix", "--verify", "--size", "4m", "--time", 4)
+        time.sleep(1)
+        for proxy in self.proxy.values():
+            proxy.closed = True
+            proxy.reset()
+        time.sleep(1.5)
+        for proxy in self.proxy.values():
+            proxy.closed = False
+        r = self.clean(load)
+        self.assertGreater(r["retries"], 0)
+
+    def test_flapping(self):
+        self.two_back_ends()
+        load = self.verified(5)
+        for n in range(20):
+            time.sleep(0.2)
+            self.proxy["ab"[n % 2]].reset()
+        self.clean(load, expect_retries=0)
+        wait_for(lambda: self.usable() == 2)
+
+    def test_rolling_restart(self):
+        """Back-ends are restarted in turn with SIGTERM."""
+        self.two_back_ends()
+        load = self.verified(6)
+        for side, cntlid in (("a", 1), ("b", 101)):
+            time.sleep(0.5)
+            self.end(self.back[side])
+            port = self.ports["ab".index(side)]
+            self.back[side] = self.back_end(side, port, cntlid)
+            wait_for(lambda: self.usable() == 2)
+        self.clean(load, expect_retries=0)
+
+    def test_identity_swap(self):
+        """A back-end comes back with another namespace: its path must not be written to."""
+        self.two_back_ends()
+        load = self.verified(5)
+        time.sleep(1)
+        self.p.kill(self.back["a"])
+        other = self.p.path("other.img")
+        self.back["a"] = self.back_end("a", self.ports[0], 1, file_upstream(
+            other, uuid="11111111-2222-3333-4444-555555555555"))
+        wait_for(lambda: len(self.show("namespace", "list")) == 2)
+        self.clean(load, expect_retries=0)
+        with open(other, "rb") as f:
+            self.assertEqual(f.read().strip(b"\0"), b"")
+
+
+class SilentNetwork(StackTest):
+    """A network that drops packets: namespaces, veth and nftables."""
+
+    def setUp(self):
+        super().setUp()
+        self.ns = f"nvmegw-{free_ports(1)[0]}"
+        self.sh("ip netns add {ns}")
+        self.addCleanup(self.sh, "ip netns del {ns}")
+        self.sh("ip -n {ns} link set lo up")
+        self.sh("ip link add {ns} type veth peer name up0 netns {ns}")
+        self.sh("ip addr add 198.18.7.1/30 dev {ns}")
+        self.sh("ip link set {ns} up")
+        self.sh("ip -n {ns} addr add 198.18.7.2/30 dev up0")
+        self.sh("ip -n {ns} link set up0 up")
+
+    def sh(self, cmd):
+        subprocess.run(cmd.format(ns=self.ns[:15]), shell=True, check=True)
+
+    def test_dropped_packets(self):
+        ports = free_ports(3)
+        config = {"workers": 1, "pin": False,
+                  "listeners": [{"transport": "tcp", "traddr": "0.0.0.0", "trsvcid": ports[0]}],
+                  "subsystems": [{"nqn": BACK_NQN, "cntlid_min": 1, "cntlid_max": 99,
+                                  "upstreams": [file_upstream(self.p.path("disk.img"))]}]}
+        far = self.p.in_netns(self.ns[:15], "far", config)
+        far.daemon_name = "far"
+        self.back_end("near", ports[1], 101)
+        self.gateway(ports[2], [dict(tcp_upstream(ports[0], "far"), traddr="198.18.7.2"),
+                                tcp_upstream(ports[1], "near")])
+        wait_for(lambda: self.usable() == 2)
+        load = self.load(ports[2], "--rw", "mix", "--verify", "--size", "8m", "--time", 7)
+        time.sleep(1)
+        self.sh("ip netns exec {ns} nft add table ip cut")
+        self.sh("ip netns exec {ns} nft add chain ip cut in "
+                "'{{ type filter hook input priority 0; policy drop; }}'")
+        wait_for(lambda: self.usable() == 1)
+        r = self.loaded(load)
+        self.assertEqual((r["errors"], r["verify_failures"], r["retries"]), (0, 0, 0), r)
+        self.sh("ip netns exec {ns} nft delete table ip cut")
+        wait_for(lambda: self.usable() == 2, 30)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An upstream that lies costs its own path, and the host sees nothing but right data."""
+import struct
+import time
+import unittest
+
+from stack import StackTest, free_ports, tcp_upstream
+from wire import C2H_DATA, HDR, R2T, RSP, Proxy, wait_for
+
+
+class Liar:
+    """Changes one kind of PDU, now and then, once armed."""
+
+    def __init__(self, kind, change):
+        self.kind, self.change = kind, change
+        self.armed = False
+        self.lies = 0
+
+    def __call__(self, pdu):
+        if self.armed and pdu[0] == self.kind and len(pdu) >= 24:
+            lie = self.change(pdu)
+            if lie != pdu:
+                self.armed = False
+                self.lies += 1
+            return lie
+        return pdu
+
+
+def patch(fmt, offset, value):
+    def change(pdu):
+        out = bytearray(pdu)
+        struct.pack_into(fmt, out, offset, value)
+        return bytes(out)
+    return change
+
+
+def flip_last(pdu):
+    return pdu[:-1] + bytes([pdu[-1] ^ 0x40])
+
+
+def early_success(pdu):
+    """A completion in place of the data of a read."""
+    cid = struct.unpack_from("<H", pdu, 8)[0]
+    return HDR.pack(RSP, 0, 24, 0, 24) + struct.pack("<QHHHH", 0, 0, 1, cid, 0)
+
+
+def longer(pdu):
+    """More data than the header says, as if it were past the buffer."""
+    offset, length = struct.unpack_from("<II", pdu, 12)
+    extra = bytes(4096)
+    _, flags, hlen, pdo, plen = HDR.unpack_from(pdu)
+    return (HDR.pack(C2H_DATA, flags, hlen, pdo, plen + len(extra)) + pdu[8:12] +
+            struct.pack("<II", offset, length + len(extra)) + pdu[20:] + extra)
+
+
+class LyingUpstream(StackTest):
+    def lie(self, kind, change, bs="4k", **upstream):
+        ports = free_ports(3)
+        liar = Liar(kind, change)
+        self.back_end("a", ports[0], 1)
+        self.back_end("b", ports[1], 101)
+        proxy = Proxy(ports[0], liar)
+        self.addCleanup(proxy.close)
+        self.gateway(ports[2], [tcp_upstream(proxy.port, "a", **upstream),
+                                tcp_upstream(ports[1], "b")])
+        wait_for(lambda: self.usable() == 2)
+        load = self.load(ports[2], "--rw", "mix", "--verify", "--size", "4m", "--time", 3,
+                         "--bs", bs)
+        time.sleep(0.7)
+        liar.armed = True
+        r = self.loaded(load)
+        self.assertEqual((r["errors"], r["verify_failures"], r["retries"]), (0, 0, 0), r)
+        self.assertEqual(liar.lies, 1)
+        up = {u["name"]: u for u in self.show("status")["upstreams"]}
+        self.assertEqual(up["b"]["losses"], 0)
+        self.assertEqual(up["a"]["losses"], 1)
+        wait_for(lambda: self.usable() == 2)
+
+    def test_wrong_cid_in_response(self):
+        self.lie(RSP, patch("<H", 20, 0x7777))
+
+    def test_wrong_cid_in_data(self):
+        self.lie(C2H_DATA, patch("<H", 8, 0x7777))
+
+    def test_wrong_offset(self):
+        self.lie(C2H_DATA, patch("<I", 12, 512))
+
+    def test_length_beyond_pdu(self):
+        self.lie(C2H_DATA, patch("<I", 16, 1 << 20))
+
+    def test_data_past_the_buffer(self):
+        self.lie(C2H_DATA, longer)
+
+    def test_response_without_data(self):
+        self.lie(C2H_DATA, early_success)
+
+    def test_unknown_type(self):
+        self.lie(RSP, patch("<B", 0, 0x42))
+
+    def test_tiny_plen(self):
+        self.lie(RSP, patch("<I", 4, 3))
+
+    def test_wrong_hlen(self):
+        self.lie(C2H_DATA, patch("<B", 2, 8))
+
+    def test_r2t_too_long(self):
+        self.lie(R2T, patch("<I", 16, 1 << 24), bs="64k")
+
+    def test_r2t_wrong_offset(self):
+        self.lie(R2T, patch("<I", 12, 4096), bs="64k")
+
+    def test_r2t_zero_length(self):
+        self.lie(R2T, patch("<I", 16, 0), bs="64k")
+
+    def test_r2t_wrong_cid(self):
+        self.lie(R2T, patch("<H", 8, 0x7777), bs="64k")
+
+    def test_data_digest_error(self):
+        self.lie(C2H_DATA, flip_last, data_digest=True)
+
+    def test_header_digest_error(self):
+        self.lie(RSP, flip_last, hdr_digest=True)
+
+
+if __name__ == "__main__":
+    unittest.main()
