@@ -159,7 +159,7 @@ static void default_features(struct controller *c)
 
 /*
  * What hosts will be told; it holds for as long as the controller is enabled. Before any upstream
- * is known that is little: nothing that it might lack, flushes, and a transfer size that all take.
+ * is known that is little: nothing that it might lack, and a transfer size that all take.
  */
 static void take_limits(struct controller *c)
 {
@@ -169,13 +169,12 @@ static void take_limits(struct controller *c)
 
 	mp_subsys_limits(ss->mp, &l);
 	if (!l.any)
-		l = (struct mp_limits){.max_transfer = MDTS_UNKNOWN, .volatile_cache = true};
+		l = (struct mp_limits){.max_transfer = MDTS_UNKNOWN};
 	max = max < l.max_transfer ? max : l.max_transfer;
 	c->mdts = MDTS_MIN;
 	while (c->mdts * 2 <= max && c->mdts * 2 <= REQUEST_MAX_DATA)
 		c->mdts *= 2;
 	c->oncs = l.oncs & io_oncs();
-	c->volatile_cache = l.volatile_cache;
 	if (c->mdts > ss->mp->mdts_limit)
 		ss->mp->mdts_limit = c->mdts;
 }

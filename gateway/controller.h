@@ -85,7 +85,6 @@ struct controller {
 	/* told at enable, kept while enabled */
 	uint32_t mdts; /* bytes */
 	uint16_t oncs;
-	bool volatile_cache;
 
 	struct loop_timer keep_alive;
 	uint32_t kato;	  /* ms; 0: none asked for */

@@ -112,7 +112,6 @@ void mp_subsys_limits(const struct mp_subsys *ss, struct mp_limits *l)
 		if (up->max_transfer < l->max_transfer)
 			l->max_transfer = up->max_transfer;
 		l->oncs &= le16toh(up->idctrl.oncs);
-		l->volatile_cache = l->volatile_cache || (up->idctrl.vwc & 1);
 	}
 }
 

@@ -211,7 +211,6 @@ struct head *mp_subsys_head(const struct mp_subsys *ss, uint32_t nsid);
 struct mp_limits {
 	uint32_t max_transfer; /* bytes; UINT32_MAX: no limit reported */
 	uint16_t oncs;
-	bool volatile_cache;
 	bool any; /* some upstream has been identified */
 };
 void mp_subsys_limits(const struct mp_subsys *ss, struct mp_limits *l);

@@ -640,7 +640,7 @@ static void limits(void **state)
 
 	WAIT_FOR(a->state == UPSTREAM_LIVE);
 	mp_subsys_limits(ss, &l);
-	assert_true(l.any && l.volatile_cache);
+	assert_true(l.any);
 	assert_int_equal(l.max_transfer, UINT32_MAX);
 	assert_int_equal(l.oncs, NVME_CTRL_ONCS_WRITE_ZEROES);
 }
