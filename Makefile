@@ -44,15 +44,18 @@ $(B)/nvmegw: $(call obj,$(cli_src)) $(lib_obj)
 $(B)/nvmegw-bench: $(call obj,$(bench_src)) $(lib_obj)
 $(B)/nvmegw-relay: $(call obj,$(relay_src))
 $(bins):
-	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+	@echo "  LD  $@"
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(call obj,$(unit_help)) $(gw_obj) $(lib_obj)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+	@echo "  LD  $@"
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
+	@echo "  CC  $@"
+	@$(CC) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
 
 .PHONY: units
 units: $(units) ## build the unit tests
