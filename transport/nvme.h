@@ -145,7 +145,7 @@ static_assert(sizeof(struct nvmf_connect_payload) == NVMF_CONNECT_DATA_SIZE);
 #define NVME_AEN_NS_ATTR     (1u << 8)
 #define NVME_AEN_ANA_CHANGE  (1u << 11)
 #define NVME_AEN_DISC_CHANGE (1u << 31)
-#define NVMF_DISCOVERY_NQN "nqn.2014-08.org.nvmexpress.discovery"
-#define NVMF_NQN_MAX	   223 /* bytes, without the terminating zero (Base 2.0, 4.5) */
+#define NVMF_DISCOVERY_NQN   "nqn.2014-08.org.nvmexpress.discovery"
+#define NVMF_NQN_MAX	     223 /* bytes, without the terminating zero (Base 2.0, 4.5) */
 
 #endif

@@ -36,6 +36,11 @@ struct tgt_ops {
 	void (*command)(struct tgt_qpair *qp, struct request *req);
 	/* All host data that tgt_fetch() asked for is there. */
 	void (*data_ready)(struct tgt_qpair *qp, struct request *req);
+	/*
+	 * Optional: the data came damaged (data digest); answer with @status. Without this callback
+	 * the transport completes the command with it by itself.
+	 */
+	void (*data_failed)(struct tgt_qpair *qp, struct request *req, uint16_t status);
 	/* tgt_complete_and_move(): the qpair now runs on its new loop (and this call too). */
 	void (*moved)(struct tgt_qpair *qp);
 	/*

@@ -16,8 +16,9 @@
 
 /* req->ini_state */
 #define R2T_SERVED 0x1u /* H2CData for an R2T is on its way out */
-#define ANSWERED   0x2u /* the response is here and waits for a PDU of ours that has begun to leave \
-			 */
+#define ANSWERED                                                                         \
+	0x2u /* the response is here and waits for a PDU of ours that has begun to leave \
+	      */
 
 static struct tcp_ini *of_qp(struct ini_qpair *qp)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Last words on a TCP connection: sends a few bytes (a term-req), then shuts down our side and waits
- * for the peer to hang up, so that a reset does not overtake what was said. Bounded in time, in
- * what it reads, and in how many there are at once (more are closed at once).
+ * Last words on a TCP connection: sends a few bytes (a term-req), then shuts down our side and
+ * waits for the peer to hang up, so that a reset does not overtake what was said. Bounded in time,
+ * in what it reads, and in how many there are at once (more are closed at once).
  */
 #ifndef TRANSPORT_TCP_LINGER_H
 #define TRANSPORT_TCP_LINGER_H

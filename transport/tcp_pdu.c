@@ -178,7 +178,8 @@ static int decode_transfer(const struct tcp_rules *r, const uint8_t *b, struct t
 		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_PLEN, "PDU length against DATAL");
 	if (pdu->type == TCP_H2C_DATA && pdu->len > r->max_data)
 		return tcp_error(err, TCP_FES_LIMIT, 0, "more data than MAXH2CDATA");
-	if (pdu->type == TCP_C2H_DATA && (pdu->flags & (TCP_F_SUCCESS | TCP_F_LAST)) == TCP_F_SUCCESS)
+	if (pdu->type == TCP_C2H_DATA &&
+	    (pdu->flags & (TCP_F_SUCCESS | TCP_F_LAST)) == TCP_F_SUCCESS)
 		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_FLAGS, "SUCCESS without LAST_PDU");
 	return 0;
 }
@@ -269,7 +270,8 @@ int tcp_check_c2h_data(const struct tcp_pdu *pdu, const struct tcp_xfer *x, stru
 	int e;
 
 	if (!x)
-		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_CCCID, "data for a CID without a read");
+		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_CCCID,
+				 "data for a CID without a read");
 	e = check_range(pdu, x, err);
 	if (e)
 		return e;
@@ -282,7 +284,8 @@ int tcp_check_r2t(const struct tcp_pdu *pdu, const struct tcp_xfer *x, bool busy
 		  struct tcp_err *err)
 {
 	if (!x)
-		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_CCCID, "R2T for a CID without a write");
+		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_CCCID,
+				 "R2T for a CID without a write");
 	if (busy)
 		return tcp_error(err, TCP_FES_LIMIT, 0, "R2T while another is served");
 	if (!pdu->len)
@@ -343,8 +346,8 @@ static unsigned finish(uint8_t *b, const struct tcp_wire *w, enum tcp_pdu_type t
 		memset(b + head, 0, pdo - head);
 	}
 	b[TCP_OFF_TYPE] = (uint8_t)type;
-	b[TCP_OFF_FLAGS] = flags | (w->hdgst ? TCP_F_HDGST : 0) |
-			   (w->ddgst && data_len ? TCP_F_DDGST : 0);
+	b[TCP_OFF_FLAGS] =
+		flags | (w->hdgst ? TCP_F_HDGST : 0) | (w->ddgst && data_len ? TCP_F_DDGST : 0);
 	b[TCP_OFF_HLEN] = (uint8_t)hlen;
 	b[TCP_OFF_PDO] = (uint8_t)pdo;
 	put32(b + TCP_OFF_PLEN, plen);
@@ -428,8 +431,7 @@ const char *tcp_fes_name(enum tcp_pdu_type type, uint16_t fes)
 	case TCP_FES_RANGE:
 		return "Data Transfer Out of Range";
 	case TCP_FES_LIMIT:
-		return type == TCP_H2C_TERM ? "R2T Limit Exceeded"
-					    : "Data Transfer Limit Exceeded";
+		return type == TCP_H2C_TERM ? "R2T Limit Exceeded" : "Data Transfer Limit Exceeded";
 	case TCP_FES_PARAM:
 		return "Unsupported Parameter";
 	default:

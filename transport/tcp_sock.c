@@ -341,7 +341,8 @@ static bool gather_tx(struct gather *g, const struct tx *tx)
 	size_t before = g->bytes;
 
 	if (g->n + 3 > TX_IOVS ||
-	    g->stage_end - g->stage < (ptrdiff_t)(sizeof(tx->hdr) + TX_COPY_MAX + sizeof(tx->trail)))
+	    g->stage_end - g->stage <
+		    (ptrdiff_t)(sizeof(tx->hdr) + TX_COPY_MAX + sizeof(tx->trail)))
 		return false;
 	if (done < tx->hdr_len) {
 		gather_flat(g, tx->hdr + done, tx->hdr_len - done);
@@ -368,8 +369,7 @@ static void gather_all(struct tcp_sock *s, struct gather *g)
 	g->bytes = 0;
 	g->stage = loop_scratch(s->loop);
 	g->stage_end = g->stage + TX_STAGE_MAX;
-	TAILQ_FOREACH(tx, &s->txq, link)
-	{
+	TAILQ_FOREACH(tx, &s->txq, link) {
 		if (!(tx->kind & TCP_TX_SEALED)) {
 			s->ops->seal(s, tx);
 			tx->kind |= TCP_TX_SEALED;
