@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of the configuration, for each other; outside it is config.h. */
+#ifndef GATEWAY_CONFIG_PARTS_H
+#define GATEWAY_CONFIG_PARTS_H
+
+#include "gateway/config.h"
+#include "gateway/config_json.h"
+
+#define CFG_MAX_LISTENERS  64
+#define CFG_MAX_SUBSYSTEMS 256
+#define CFG_MAX_UPSTREAMS  1024 /* per subsystem; those of discovery logs not counted */
+#define CFG_MAX_HOSTS	   4096 /* allowed per subsystem */
+
+/* Who we are to upstreams. */
+struct host_id {
+	char hostnqn[NVMF_NQN_MAX + 1];
+	uint8_t hostid[16];
+};
+
+/* What the defaults of a subsystem and its upstreams come from. */
+struct cfg_defaults {
+	struct host_id host;
+	const char *etc; /* "/etc"; see host_id_of() */
+	unsigned requests;
+};
+
+/* ---- config_host.c: names, and the identity of this host ---- */
+
+/* For cfg_field.check: NULL, or what was expected. */
+const char *cfg_check_nqn(const char *nqn);	    /* by the rules of the specification */
+const char *cfg_check_foreign_nqn(const char *nqn); /* as others choose them, some against it */
+
+/**
+ * host_id_of() - what is not configured of a host's identity
+ * @etc: the folder of nvme/hostnqn, nvme/hostid and machine-id
+ *
+ * An empty hostnqn is taken from nvme/hostnqn, else made from machine-id, else from the host name.
+ * A hostid of zeroes is nvme/hostid if the NQN is that of nvme/hostnqn, else the UUID in the
+ * NQN, else made from the NQN.
+ */
+void host_id_of(struct host_id *id, const char *etc);
+
+/* A UUID (version 8, RFC 9562) that is always the same for the same text. */
+void cfg_uuid_from(const char *text, uint8_t uuid[16]);
+
+/* ---- config_listener.c, config_upstream.c, config_subsystem.c ---- */
+/* They report what is wrong and return nothing: cfg_doc.problems counts. */
+
+void cfg_listeners(const struct cfg_node *root, struct gw_config *cfg);
+void cfg_subsystems(const struct cfg_node *root, const struct cfg_defaults *defaults,
+		    struct gw_config *cfg);
+/* @subsystem is the object that has "upstreams". */
+void cfg_upstreams(const struct cfg_node *subsystem, const struct cfg_defaults *defaults,
+		   struct subsys_cfg *cfg);
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What hosts get: the exported subsystems. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/config_field.h"
+#include "gateway/config_parts.h"
+#include "gateway/subsystem.h"
+
+static const char *check_subsystem_nqn(const char *nqn)
+{
+	if (!strcmp(nqn, NVMF_DISCOVERY_NQN))
+		return "another NQN: the discovery subsystem is always there";
+	return cfg_check_nqn(nqn);
+}
+
+/* Base 2.0, Identify Controller: ASCII, padded with spaces */
+static const char *check_ascii(const char *s)
+{
+	size_t len = strlen(s);
+
+	for (size_t i = 0; i < len; i++)
+		if (s[i] < ' ' || s[i] > '~')
+			return "printable ASCII characters";
+	return s[0] == ' ' || s[len - 1] == ' ' ? "no space at either end" : NULL;
+}
+
+static const struct cfg_word identities[] = {
+	{"passthrough", IDENTITY_PASSTHROUGH},
+	{"derived", IDENTITY_DERIVED},
+	{0},
+};
+
+static const char *check_policy(const char *name)
+{
+	enum mp_policy p;
+
+	return mp_policy_parse(name, &p) ? "\"failover\" or \"round-robin\"" : NULL;
+}
+
+/* As in the file, beside what goes into the struct as it is. */
+struct subsystem_text {
+	struct subsys_cfg ss;
+	char policy[32];
+};
+
+#define AT(member) CFG_AT(struct subsystem_text, member)
+static const struct cfg_field fields[] = {
+	{"nqn", CFG_TEXT, AT(ss.mp.nqn), .required = true, .check = check_subsystem_nqn},
+	{"serial", CFG_TEXT, AT(ss.serial), .check = check_ascii},
+	{"model", CFG_TEXT, AT(ss.model), .text = "nvmegw", .check = check_ascii},
+	{"cntlid_min", CFG_UINT, AT(ss.cntlid_min), .min = 1, .max = 0xffef, .def = 1},
+	{"cntlid_max", CFG_UINT, AT(ss.cntlid_max), .min = 1, .max = 0xffef, .def = 0xffef},
+	{"policy", CFG_TEXT, AT(policy), .text = "failover", .check = check_policy},
+	{"no_path_timeout", CFG_SECONDS, AT(ss.mp.no_path_timeout), .max = 86400, .def = 20},
+	{"max_held", CFG_UINT, AT(ss.mp.max_held), .min = 1, .max = 65536},
+	{"max_transfer_kib", CFG_UINT, AT(ss.max_transfer), .min = 8,
+	 .max = REQUEST_MAX_DATA / 1024, .def = 1024, .unit = 1024, .power_of_two = true},
+	{"max_io_queues", CFG_UINT, AT(ss.max_io_queues), .min = 1, .max = 1024, .def = 64},
+	{"queue_size", CFG_UINT, AT(ss.max_queue_size), .min = 2, .max = 1024, .def = 128},
+	{"max_controllers", CFG_UINT, AT(ss.max_controllers), .min = 1, .max = 0xffef, .def = 256},
+	{"identity", CFG_WORD, AT(ss.identity), .words = identities},
+	{"allow_any_host", CFG_BOOL, AT(ss.allow_any_host)},
+	{.name = "allowed_hosts", .type = CFG_OTHER},
+	{.name = "namespaces", .type = CFG_OTHER},
+	{"upstreams", CFG_OTHER, .required = true},
+	{0},
+};
+
+/* ---- hosts ---- */
+
+/* Each once; the later ones are reported. */
+static void check_hosts(const struct cfg_node *list, const struct subsys_cfg *ss)
+{
+	for (unsigned i = 0; i < list->nr; i++)
+		for (unsigned j = 0; j < i; j++)
+			if (ss->allowed_hosts[i][0] &&
+			    !strcmp(ss->allowed_hosts[i], ss->allowed_hosts[j])) {
+				cfg_problem(&list->children[i],
+					    "is the same as allowed_hosts[%u], expected each once",
+					    j);
+				break;
+			}
+}
+
+static void read_hosts(const struct cfg_node *n, struct subsys_cfg *ss)
+{
+	const struct cfg_node *list = cfg_array(n, "allowed_hosts", 0, CFG_MAX_HOSTS);
+	const struct cfg_node *any = cfg_member(n, "allow_any_host");
+
+	if (!cfg_member(n, "allowed_hosts")) {
+		ss->allow_any_host = ss->allow_any_host || !any;
+		return;
+	}
+	if (ss->allow_any_host)
+		cfg_problem(any,
+			    "is true and there are \"allowed_hosts\", expected one of the two");
+	if (!list)
+		return;
+	ss->allowed_hosts = cfg_alloc(list->nr, sizeof(ss->allowed_hosts[0]));
+	ss->nr_allowed_hosts = list->nr;
+	for (unsigned i = 0; i < list->nr; i++)
+		cfg_text(&list->children[i], ss->allowed_hosts[i], sizeof(ss->allowed_hosts[i]),
+			 cfg_check_foreign_nqn);
+	check_hosts(list, ss);
+}
+
+/* ---- namespaces ---- */
+
+#define NS_AT(member) CFG_AT(struct subsys_namespace_cfg, member)
+static const struct cfg_field namespace_fields[] = {
+	{"nsid", CFG_UINT, NS_AT(nsid), .min = 1, .max = SUBSYS_MAX_NSID},
+	{"uuid", CFG_ID, NS_AT(ident.uuid)},
+	{"nguid", CFG_ID, NS_AT(ident.nguid)},
+	{"eui64", CFG_ID, NS_AT(ident.eui64)},
+	{0},
+};
+
+static bool same_ident(const struct ns_ident *a, const struct ns_ident *b)
+{
+	return a->has_uuid == b->has_uuid && a->has_nguid == b->has_nguid &&
+	       a->has_eui64 == b->has_eui64 && !memcmp(a->uuid, b->uuid, sizeof(a->uuid)) &&
+	       !memcmp(a->nguid, b->nguid, sizeof(a->nguid)) &&
+	       !memcmp(a->eui64, b->eui64, sizeof(a->eui64));
+}
+
+static void check_namespace(const struct cfg_node *n, const struct subsys_namespace_cfg *all,
+			    unsigned i)
+{
+	for (unsigned j = 0; j < i; j++) {
+		if (all[i].nsid && all[i].nsid == all[j].nsid)
+			cfg_problem(cfg_member(n, "nsid"),
+				    "%u is the NSID of namespaces[%u] too, expected each once",
+				    all[i].nsid, j);
+		if (same_ident(&all[i].ident, &all[j].ident))
+			cfg_problem(n,
+				    "is the same namespace as namespaces[%u], expected each once",
+				    j);
+	}
+}
+
+static void read_namespace(const struct cfg_node *n, struct subsys_namespace_cfg *all, unsigned i)
+{
+	struct ns_ident *id = &all[i].ident;
+	unsigned before = n->doc->problems;
+
+	cfg_read(n, namespace_fields, NULL, &all[i]);
+	id->has_uuid = cfg_member(n, "uuid");
+	id->has_nguid = cfg_member(n, "nguid");
+	id->has_eui64 = cfg_member(n, "eui64");
+	if (json_is_object(n->value) && id->has_uuid + id->has_nguid + id->has_eui64 != 1)
+		cfg_problem(n, "has %s, expected exactly one of \"uuid\", \"nguid\" and \"eui64\"",
+			    id->has_uuid || id->has_nguid || id->has_eui64 ? "several identifiers"
+									   : "no identifier");
+	if (n->doc->problems == before)
+		check_namespace(n, all, i);
+}
+
+static void read_namespaces(const struct cfg_node *n, struct subsys_cfg *ss)
+{
+	const struct cfg_node *list = cfg_array(n, "namespaces", 0, SUBSYS_MAX_NSID);
+
+	if (!list)
+		return;
+	ss->namespaces = cfg_alloc(list->nr, sizeof(ss->namespaces[0]));
+	ss->nr_namespaces = list->nr;
+	for (unsigned i = 0; i < list->nr; i++)
+		read_namespace(&list->children[i], ss->namespaces, i);
+}
+
+/* ---- all ---- */
+
+/* The same for the same NQN, so that hosts see no other device after a reinstallation. */
+static void derive_serial(struct subsys_cfg *ss)
+{
+	uint8_t uuid[16];
+
+	cfg_uuid_from(ss->mp.nqn, uuid);
+	for (unsigned i = 0; i < 10; i++)
+		sprintf(ss->serial + 2 * i, "%02x", uuid[i]);
+}
+
+static void check_others(const struct cfg_node *n, const struct subsys_cfg *all, unsigned i)
+{
+	for (unsigned j = 0; j < i; j++) {
+		if (all[i].mp.nqn[0] && !strcmp(all[i].mp.nqn, all[j].mp.nqn)) {
+			cfg_problem(cfg_member(n, "nqn"),
+				    "is the NQN of subsystems[%u] too, expected another", j);
+			return;
+		}
+	}
+}
+
+static void read_subsystem(const struct cfg_node *n, const struct cfg_defaults *defaults,
+			   struct subsys_cfg *all, unsigned i)
+{
+	struct subsys_cfg *ss = &all[i];
+	struct subsystem_text t = {0};
+
+	cfg_read(n, fields, NULL, &t);
+	*ss = t.ss;
+	mp_policy_parse(t.policy, &ss->mp.policy);
+	if (!ss->mp.max_held)
+		ss->mp.max_held = defaults->requests;
+	if (!ss->serial[0])
+		derive_serial(ss);
+	if (ss->cntlid_min > ss->cntlid_max) {
+		const struct cfg_node *max = cfg_member(n, "cntlid_max");
+
+		cfg_problem(max ? max : cfg_member(n, "cntlid_min"),
+			    "cntlid_min %u is above cntlid_max %u, expected it not to be",
+			    ss->cntlid_min, ss->cntlid_max);
+	}
+	check_others(n, all, i);
+	read_hosts(n, ss);
+	read_namespaces(n, ss);
+	cfg_upstreams(n, defaults, ss);
+}
+
+void cfg_subsystems(const struct cfg_node *root, const struct cfg_defaults *defaults,
+		    struct gw_config *cfg)
+{
+	const struct cfg_node *list = cfg_array(root, "subsystems", 1, CFG_MAX_SUBSYSTEMS);
+
+	if (!list)
+		return;
+	cfg->subsystems = cfg_alloc(list->nr, sizeof(cfg->subsystems[0]));
+	cfg->nr_subsystems = list->nr;
+	for (unsigned i = 0; i < list->nr; i++)
+		read_subsystem(&list->children[i], defaults, cfg->subsystems, i);
+}
