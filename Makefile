@@ -19,7 +19,7 @@ CFLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS  := -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-parameter -Wshadow -Wstrict-prototypes \
            -Wmissing-prototypes -pthread $(CFLAGS_$(FLAVOUR)) $(EXTRA_CFLAGS)
 CPPFLAGS = -I. -MMD -MP $(shell pkg-config --cflags $(PKGS))
-LDLIBS   = -pthread -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) -lnvme
+LDLIBS   = -pthread -Wl,--as-needed $(shell pkg-config --libs $(PKGS)) -lnvme -lm
 
 lib_src   := $(wildcard transport/*.c multipath/*.c)
 gw_src    := $(wildcard gateway/*.c)

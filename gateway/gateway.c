@@ -8,6 +8,8 @@
 #include <systemd/sd-daemon.h>
 
 #include "gateway/admin.h"
+#include "gateway/rpc.h"
+#include "gateway/state.h"
 #include "transport/log.h"
 #include "transport/pool.h"
 
@@ -183,6 +185,32 @@ static void on_buffers(void *arg)
 	admin_retry_starved(arg);
 }
 
+/* Namespaces may have waited for their NSIDs to be on disk. */
+static void on_state_tried(void *arg)
+{
+	struct gateway *gw = arg;
+	struct subsystem *ss;
+
+	if (gw->stopping)
+		return;
+	TAILQ_FOREACH(ss, &gw->subsystems, link)
+		subsystem_nsids_tried(ss);
+}
+
+static bool open_state(struct gateway *gw)
+{
+	gw->state = state_open(gw->control, gw->cfg->state_dir, on_state_tried, gw);
+	return gw->state;
+}
+
+static bool open_rpc(struct gateway *gw)
+{
+	if (!gw->cfg->control_socket[0])
+		return true;
+	gw->rpc = rpc_open(gw, gw->cfg->control_socket);
+	return gw->rpc;
+}
+
 struct gateway *gateway_new(const struct gw_config *cfg)
 {
 	struct gateway *gw = calloc(1, sizeof(*gw));
@@ -196,7 +224,8 @@ struct gateway *gateway_new(const struct gw_config *cfg)
 	TAILQ_INIT(&gw->starved);
 	gw->buffers = (struct pool_waiter){.fn = on_buffers, .arg = gw};
 	/* All that can fail comes before anything that would have to be ended in order. */
-	if (!make_loops(gw) || !make_subsystems(gw) || !listen_all(gw)) {
+	if (!make_loops(gw) || !open_state(gw) || !make_subsystems(gw) || !open_rpc(gw) ||
+	    !listen_all(gw)) {
 		gateway_free(gw);
 		return NULL;
 	}
@@ -209,7 +238,9 @@ void gateway_free(struct gateway *gw)
 {
 	struct subsystem *ss;
 
+	rpc_close(gw->rpc);
 	unlisten_all(gw);
+	state_close(gw->state);
 	for (unsigned i = 0; i < gw->nr_workers; i++)
 		drop_loop(gw->workers[i].loop);
 	drop_loop(gw->control);

@@ -14,8 +14,7 @@
 #include "gateway/config.h"
 #include "gateway/subsystem.h"
 #include "transport/pool.h"
-
-#define NVMEGW_VERSION "0.1.0"
+#include "transport/version.h"
 
 struct host_queue;
 struct rpc;

@@ -81,7 +81,8 @@ static void io_part(const struct controller *c, struct nvme_id_ctrl *id)
 	id->cqes = 0x44;
 	id->maxcmd = htole16((uint16_t)cfg->max_queue_size);
 	id->oncs = htole16(c->oncs);
-	/* Always: an upstream with a cache may come later, and a host told of none never flushes. */
+	/* Always: an upstream with a cache may come later, and a host told of none never flushes.
+	 */
 	id->vwc = VWC_NO_BROADCAST_FLUSH | NVME_CTRL_VWC_PRESENT;
 }
 

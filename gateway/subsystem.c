@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "gateway/admin.h"
+#include "gateway/state.h"
+#include "multipath/control.h"
 #include "transport/log.h"
 
 #define DISC_MAX_CONTROLLERS 1024u
@@ -223,20 +225,16 @@ void subsystem_ns_ident(const struct subsystem *ss, const struct head *head, str
 
 /* ---- namespaces: NSIDs ---- */
 
-static bool nsid_configured(const struct subsystem *ss, uint32_t nsid)
+static const char being_saved[] = "its new NSID is being saved";
+
+static bool nsid_configured(const void *arg, uint32_t nsid)
 {
+	const struct subsystem *ss = arg;
+
 	for (unsigned i = 0; i < ss->cfg->nr_namespaces; i++)
 		if (ss->cfg->namespaces[i].nsid == nsid)
 			return true;
 	return false;
-}
-
-static uint32_t lowest_free_nsid(const struct subsystem *ss)
-{
-	for (uint32_t nsid = 1; nsid <= ss->max_nsid; nsid++)
-		if (!nsid_configured(ss, nsid) && !mp_subsys_head(ss->mp, nsid))
-			return nsid;
-	return 0;
 }
 
 static const struct subsys_namespace_cfg *find_configured(const struct subsystem *ss,
@@ -246,6 +244,22 @@ static const struct subsys_namespace_cfg *find_configured(const struct subsystem
 		if (ident_compare(&ss->cfg->namespaces[i].ident, id) == IDENT_SAME)
 			return &ss->cfg->namespaces[i];
 	return NULL;
+}
+
+/* The remembered or a new one; 0 with *reason set when it cannot be used, or not yet. */
+static uint32_t automatic_nsid(const struct subsystem *ss, const struct ns_ident *id,
+			       const char **reason)
+{
+	struct state_nsid_rules rules = {ss->max_nsid, nsid_configured, ss};
+	bool waiting = false;
+	uint32_t nsid = state_nsid(ss->gw->state, ss->nqn, id, &rules, &waiting);
+
+	if (!nsid)
+		*reason = "no NSID is free: the state file remembers other namespaces under all";
+	if (!waiting)
+		return nsid;
+	*reason = being_saved;
+	return 0;
 }
 
 static uint32_t assign_nsid(void *arg, const struct ns_ident *id, const char **reason)
@@ -262,12 +276,36 @@ static uint32_t assign_nsid(void *arg, const struct ns_ident *id, const char **r
 		*reason = "not among the namespaces that the configuration exports";
 		return 0;
 	}
-	nsid = configured && configured->nsid ? configured->nsid : lowest_free_nsid(ss);
-	if (!nsid || nsid > ss->max_nsid) {
+	nsid = configured && configured->nsid ? configured->nsid : automatic_nsid(ss, id, reason);
+	if (!nsid)
+		return 0;
+	if (nsid > ss->max_nsid) {
 		*reason = "more namespaces than max_transfer leaves NSIDs for";
 		return 0;
 	}
+	/* Remembered by identifiers that its paths no longer report together. */
+	if (mp_subsys_head(ss->mp, nsid)) {
+		*reason = "its NSID is that of a namespace whose identifiers are others";
+		return 0;
+	}
 	return nsid;
+}
+
+void subsystem_nsids_tried(struct subsystem *ss)
+{
+	struct upstream *up;
+	struct path *p;
+
+	TAILQ_FOREACH(up, &ss->mp->upstreams, link)
+		TAILQ_FOREACH(p, &up->paths, up_link) {
+			struct nvme_id_ns idns = p->idns;
+			struct ns_ident ident = p->ident;
+
+			if (p->head || strcmp(p->reason, being_saved))
+				continue;
+			path_seen(up, p->nsid, &idns, &ident);
+			path_refresh(p);
+		}
 }
 
 /* ---- namespaces: what hosts are told ---- */

@@ -60,6 +60,9 @@ void subsystem_crdt(const struct subsystem *ss, uint16_t crdt[3]);
 /* The identifiers that hosts see of a head, by the subsystem's identity mode. */
 void subsystem_ns_ident(const struct subsystem *ss, const struct head *head, struct ns_ident *out);
 
+/* New NSIDs have been written to disk, or could not be: exports what waited for that. */
+void subsystem_nsids_tried(struct subsystem *ss);
+
 extern const struct mp_events subsystem_events;
 
 #endif

@@ -34,7 +34,8 @@ static void set_state(struct upstream *up, enum upstream_state s, const char *re
 {
 	up->state = s;
 	up->changed = now(up);
-	snprintf(up->reason, sizeof(up->reason), "%s", reason);
+	if (reason != up->reason) /* one may keep what it has */
+		snprintf(up->reason, sizeof(up->reason), "%s", reason);
 }
 
 void upstream_live(struct upstream *up)

@@ -73,7 +73,6 @@ class Lab:
 
     def __init__(self, p):
         back_port, relay_port, gw_port = free_ports(3)
-        raised = {"max_io_queues": RSS_QUEUES}
         self.procs = p
         self.back = p.daemon("back-end", {
             "workers": 1, "pin": False, "listeners": [listener(back_port)],
@@ -82,8 +81,9 @@ class Lab:
         self.relay = p.start("relay", [binary("nvmegw-relay"), f"127.0.0.1:{relay_port}",
                                        f"127.0.0.1:{back_port}"], [relay_port])
         self.gateway = p.daemon("gateway", {
-            "workers": 1, "pin": False, "listeners": [listener(gw_port)],
-            "subsystems": [{"nqn": GW_NQN, **raised, "upstreams": [
+            "workers": 1, "pin": False,
+            "listeners": [dict(listener(gw_port), max_connections=4096)],
+            "subsystems": [{"nqn": GW_NQN, "max_io_queues": RSS_QUEUES, "upstreams": [
                 {"transport": "tcp", "traddr": "127.0.0.1", "trsvcid": back_port,
                  "nqn": BACK_NQN}]}]})
         self.where = {"direct": (back_port, BACK_NQN), "relay": (relay_port, BACK_NQN),

@@ -616,7 +616,7 @@ static void too_few_queues_are_refused(void **state)
 	struct upstream *a;
 
 	/* Only more workers than queues can be too many: see with the second of two on one loop. */
-	struct loop *two[2] = { loop, loop };
+	struct loop *two[2] = {loop, loop};
 	struct mp_subsys_config cfg = ss->cfg;
 
 	mp_shutdown(mp, on_down, NULL);

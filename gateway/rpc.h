@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control socket: JSON-RPC 2.0, one object a line, on a Unix socket. Control loop only. */
+#ifndef GATEWAY_RPC_H
+#define GATEWAY_RPC_H
+
+struct gateway;
+struct rpc;
+
+/* Listens at @path, which no running daemon may have. Returns NULL after logging why. */
+struct rpc *rpc_open(struct gateway *gw, const char *path);
+/* Ends all connections and removes the socket; NULL is right too. */
+void rpc_close(struct rpc *rpc);
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway/state_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "transport/log.h"
+
+#define TEMP_FILE STATE_FILE ".tmp"
+#define LOCK_FILE "lock"
+
+/* ---- the folder ---- */
+
+/* On a file system that has become read-only, service goes on with what is there. */
+static int open_lock(int dirfd)
+{
+	int fd = openat(dirfd, LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0 && errno == EROFS)
+		fd = openat(dirfd, LOCK_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd;
+}
+
+static bool take_lock(struct state_dir *d)
+{
+	d->lock = open_lock(d->fd);
+	if (d->lock < 0) {
+		log_err("%s/" LOCK_FILE ": %s; \"state_dir\" must be a folder that the daemon may "
+			"write to",
+			d->path, strerror(errno));
+		return false;
+	}
+	if (!flock(d->lock, LOCK_EX | LOCK_NB))
+		return true;
+	if (errno == EWOULDBLOCK)
+		log_err("%s: in use by a running nvmegwd; stop that one, or give this one another "
+			"\"state_dir\"",
+			d->path);
+	else
+		log_err("%s/" LOCK_FILE ": cannot be locked: %s", d->path, strerror(errno));
+	return false;
+}
+
+bool state_dir_open(struct state_dir *d, const char *path)
+{
+	*d = (struct state_dir){.path = path, .fd = -1, .lock = -1};
+	if (mkdir(path, 0755) && errno != EEXIST) {
+		log_err("%s: cannot be made: %s; make it by hand, or set another \"state_dir\"",
+			path, strerror(errno));
+		return false;
+	}
+	d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->fd < 0)
+		log_err("%s: %s; \"state_dir\" must be a folder", path, strerror(errno));
+	if (d->fd >= 0 && take_lock(d))
+		return true;
+	state_dir_close(d);
+	return false;
+}
+
+void state_dir_close(struct state_dir *d)
+{
+	if (d->fd >= 0)
+		close(d->fd);
+	if (d->lock >= 0)
+		close(d->lock);
+	d->fd = d->lock = -1;
+}
+
+/* ---- the file ---- */
+
+void state_file_damaged(const struct state_dir *d, const char *what)
+{
+	log_err("%s/" STATE_FILE
+		": %s; it holds the NSIDs of all namespaces, so nothing is started "
+		"without it. Restore it from a backup, or remove it if hosts may see namespaces "
+		"under other NSIDs",
+		d->path, what);
+}
+
+bool state_file_read(const struct state_dir *d, json_t **doc)
+{
+	int fd = openat(d->fd, STATE_FILE, O_RDONLY | O_CLOEXEC);
+	json_error_t e;
+	char what[256];
+
+	*doc = NULL;
+	if (fd < 0 && errno == ENOENT)
+		return true;
+	if (fd < 0) {
+		state_file_damaged(d, strerror(errno));
+		return false;
+	}
+	*doc = json_loadfd(fd, JSON_REJECT_DUPLICATES, &e);
+	close(fd);
+	if (*doc)
+		return true;
+	snprintf(what, sizeof(what), "line %d: %s", e.line, e.text);
+	state_file_damaged(d, what);
+	return false;
+}
+
+static int write_all(int fd, const char *text)
+{
+	size_t left = strlen(text);
+
+	while (left) {
+		ssize_t n = write(fd, text, left);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		text += n;
+		left -= (size_t)n;
+	}
+	return fsync(fd) ? -errno : 0;
+}
+
+int state_file_write(const struct state_dir *d, const char *text)
+{
+	int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+	int fd = openat(d->fd, TEMP_FILE, flags, 0644);
+	int e;
+
+	if (fd < 0)
+		return -errno;
+	e = write_all(fd, text);
+	if (close(fd) && !e)
+		e = -errno;
+	if (!e && renameat(d->fd, TEMP_FILE, d->fd, STATE_FILE))
+		e = -errno;
+	/* The new name is not there for good before the folder is on disk too. */
+	if (!e && fsync(d->fd))
+		e = -errno;
+	return e;
+}
