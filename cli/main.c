@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nvmegw, the admin's tool: options, and one question to the daemon. */
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/client.h"
+#include "cli/command.h"
+#include "transport/version.h"
+
+#define DEFAULT_SOCKET "/run/nvmegw/control.sock"
+
+static const char usage[] = "usage: nvmegw [options] COMMAND\n"
+			    "\n"
+			    "Looks at a running nvmegwd and controls it.\n"
+			    "\n"
+			    "Commands:\n";
+
+static const char more_usage[] =
+	"\n"
+	"PATH is UPSTREAM/NSID, as \"nvmegw path list\" shows it.\n"
+	"\n"
+	"Options, before or after the command:\n"
+	"  -s, --socket FILE        the daemon's control socket (" DEFAULT_SOCKET ")\n"
+	"  -o, --output table|json  for people or for scripts (table)\n"
+	"  --subsystem NQN          only what belongs to this exported subsystem\n"
+	"  -V, --version            print the version of this tool and exit\n"
+	"  -h, --help               print this, or that of a command, and exit\n"
+	"\n"
+	"Exit status: 0 done, 1 refused by the daemon, 2 wrong usage, 3 no daemon reached.\n";
+
+struct options {
+	const char *socket, *subsystem;
+	bool json, help;
+	char **words; /* what is no option */
+	int nr_words;
+};
+
+__attribute__((noreturn, format(printf, 1, 2))) static void bad(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fputs("nvmegw: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+	exit(EXIT_USAGE);
+}
+
+/* ---- options ---- */
+
+static bool is_json(const char *word)
+{
+	if (strcmp(word, "json") && strcmp(word, "table"))
+		bad("--output %s: table or json is expected", word);
+	return !strcmp(word, "json");
+}
+
+static void parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{"socket", required_argument, NULL, 's'},
+		{"output", required_argument, NULL, 'o'},
+		{"subsystem", required_argument, NULL, 'S'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "s:o:Vh", longs, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			o->socket = optarg;
+			break;
+		case 'o':
+			o->json = is_json(optarg);
+			break;
+		case 'S':
+			o->subsystem = optarg;
+			break;
+		case 'V':
+			printf("nvmegw %s\n", NVMEGW_VERSION);
+			exit(0);
+		case 'h':
+			o->help = true;
+			break;
+		default:
+			bad("nvmegw --help lists the options");
+		}
+	}
+	o->words = argv + optind;
+	o->nr_words = argc - optind;
+}
+
+/* ---- commands ---- */
+
+static void print_help(const struct options *o)
+{
+	fputs(usage, stdout);
+	if (!command_list(stdout, o->words, o->nr_words))
+		command_list(stdout, NULL, 0);
+	fputs(more_usage, stdout);
+}
+
+__attribute__((noreturn)) static void no_command(const struct options *o)
+{
+	const char *first = o->nr_words ? o->words[0] : NULL;
+
+	if (!first)
+		bad("a command is missing; nvmegw --help lists them");
+	if (!command_list(stderr, o->words, 1))
+		bad("there is no command %s; nvmegw --help lists them", first);
+	if (o->nr_words == 1)
+		bad("%s what? These are the commands", first);
+	bad("there is no command %s %s, only these", first, o->words[1]);
+}
+
+/* The command's parameters; ends the program when the words do not fit it. */
+static json_t *params_of(const struct command *c, const struct options *o, int used)
+{
+	json_t *params = json_object();
+
+	if (o->nr_words < used + c->path)
+		bad("%s %s: which path? nvmegw path list lists them", o->words[0], o->words[1]);
+	if (o->nr_words > used + c->path)
+		bad("%s: one word too many", o->words[used + c->path]);
+	if (o->subsystem && !c->subsystem)
+		bad("--subsystem has no meaning with %s", o->words[0]);
+	if (c->path)
+		json_object_set_new(params, "path", json_string(o->words[used]));
+	if (o->subsystem)
+		json_object_set_new(params, "subsystem", json_string(o->subsystem));
+	return params;
+}
+
+/* What peers said may be in it: as plain ASCII it does nothing to a terminal. */
+static void print_json(const json_t *result)
+{
+	json_dumpf(result, stdout,
+		   JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15) | JSON_ENCODE_ANY);
+	putchar('\n');
+}
+
+static int finish_output(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	perror("nvmegw: cannot write the result");
+	return EXIT_REFUSED;
+}
+
+static int run(const struct options *o)
+{
+	const struct command *c;
+	json_t *result = NULL;
+	int status, used;
+
+	c = command_find(o->words, o->nr_words, &used);
+	if (!c)
+		no_command(o);
+	status = client_call(o->socket, c->method, params_of(c, o, used), &result);
+	if (status)
+		return status;
+	if (o->json)
+		print_json(result);
+	else
+		c->show(result);
+	json_decref(result);
+	return finish_output();
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.socket = DEFAULT_SOCKET};
+
+	parse_options(argc, argv, &o);
+	if (!o.help)
+		return run(&o);
+	print_help(&o);
+	return finish_output();
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char *const start[] = {
+	[COLOUR_NONE] = "",
+	[COLOUR_GOOD] = "\033[32m",
+	[COLOUR_BAD] = "\033[31m",
+	[COLOUR_HEAD] = "\033[1m",
+};
+
+/* See no-color.org. */
+static bool in_colour(void)
+{
+	const char *no = getenv("NO_COLOR");
+
+	return !(no && *no) && isatty(STDOUT_FILENO);
+}
+
+/* In UTF-8 every byte but those that go on with a character begins one. */
+static bool begins(char c)
+{
+	return (c & 0xc0) != 0x80;
+}
+
+unsigned text_width(const char *text)
+{
+	unsigned n = 0;
+
+	for (; *text; text++)
+		n += begins(*text);
+	return n;
+}
+
+/* C0, DEL, and C1 as UTF-8 encodes it. */
+static bool is_control(const char *c)
+{
+	unsigned char first = (unsigned char)c[0], second = (unsigned char)c[1];
+
+	return first < ' ' || first == 0x7f || (first == 0xc2 && second < 0xa0);
+}
+
+static void put(const char *text)
+{
+	for (; *text; text++) {
+		if (!is_control(text)) {
+			putchar(*text);
+			continue;
+		}
+		putchar('?');
+		if (text[1] && !begins(text[1]))
+			text++;
+	}
+}
+
+static void pad(unsigned n)
+{
+	printf("%*s", (int)n, "");
+}
+
+void text_print(const char *text, enum colour colour, unsigned width, bool right)
+{
+	unsigned own = text_width(text), spaces = width > own ? width - own : 0;
+	bool coloured = colour != COLOUR_NONE && in_colour();
+
+	if (right)
+		pad(spaces);
+	fputs(coloured ? start[colour] : "", stdout);
+	put(text);
+	fputs(coloured ? "\033[0m" : "", stdout);
+	if (!right)
+		pad(spaces);
+}
