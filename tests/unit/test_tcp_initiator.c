@@ -596,8 +596,9 @@ static void test_write_refused_midway(void **state)
 	struct request *req;
 	int size = 4096;
 
+	/* Before there is a connection: a window that was offered cannot be taken back. */
+	setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	connect_qpair();
-	setsockopt(peer, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	req = command(&out, nvme_cmd_write, REQUEST_MAX_DATA);
 	hear_command(&h, &sqe);
 	say_r2t(sqe.cid, 1, 0, REQUEST_MAX_DATA);
