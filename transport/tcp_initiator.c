@@ -52,7 +52,8 @@ static void violation(struct tcp_ini *t, const struct tcp_err *err, const uint8_
 {
 	if (t->phase == INI_DEAD)
 		return;
-	t->term_len = (uint16_t)tcp_put_term(t->term, TCP_H2C_TERM, err, head, len);
+	if (err->fes != TCP_FES_NONE)
+		t->term_len = (uint16_t)tcp_put_term(t->term, TCP_H2C_TERM, err, head, len);
 	tcp_ini_fail(t, -EPROTO, "protocol error of the controller: %s (%s, offset or value %u)",
 		     err->what, tcp_fes_name(TCP_H2C_TERM, err->fes), err->fei);
 }
@@ -272,18 +273,21 @@ static const char *implausible(const struct request *req)
 
 static void on_response(struct tcp_ini *t, const struct tcp_pdu *pdu)
 {
-	const struct nvme_cqe *cqe = tcp_pdu_entry(pdu);
-	struct ini_slot *slot = find(t, le16toh(cqe->cid));
-	struct request *req = slot ? slot->req : NULL;
+	struct ini_slot *slot;
+	struct request *req;
+	struct nvme_cqe cqe;
 	struct tcp_err err;
 	const char *wrong;
 
+	memcpy(&cqe, tcp_pdu_entry(pdu), sizeof(cqe));
+	slot = find(t, le16toh(cqe.cid));
+	req = slot ? slot->req : NULL;
 	if (!req || req->ini_state & ANSWERED) {
 		tcp_error(&err, TCP_FES_FIELD, TCP_OFF_RESP_CID, "response to no command");
 		tcp_ini_violation(t, pdu, &err);
 		return;
 	}
-	memcpy(&req->cqe, cqe, sizeof(*cqe));
+	req->cqe = cqe;
 	wrong = implausible(req);
 	if (wrong) {
 		tcp_error(&err, TCP_FES_SEQUENCE, 0, wrong);

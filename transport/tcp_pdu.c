@@ -104,19 +104,27 @@ static int check_type(const struct tcp_rules *r, uint8_t type, struct tcp_err *e
 	return 0;
 }
 
-/* Term-reqs have neither digests nor a data offset: data follows the header (3.6.2.4). */
+/*
+ * Term-reqs have neither digests nor a data offset: data follows the header (3.6.2.4). One that is
+ * wrong itself ends the connection without a word (NVMe over Fabrics 1.1, 7.4.7).
+ */
 static int term_layout(const struct common_header *h, struct tcp_pdu *pdu, struct tcp_err *err)
 {
 	uint32_t plen = le32toh(h->plen);
 
+	if (h->hlen != TCP_TERM_LEN)
+		return tcp_error(err, TCP_FES_NONE, TCP_OFF_HLEN, "header length of a term-req");
 	if (plen < TCP_TERM_LEN || plen > TCP_TERM_MAX)
-		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_PLEN, "length of a term request");
+		return tcp_error(err, TCP_FES_NONE, TCP_OFF_PLEN, "length of a term-req");
 	pdu->head_len = TCP_TERM_LEN;
 	pdu->data_len = plen - TCP_TERM_LEN;
 	return 0;
 }
 
-/* Where the data is and how long, from a common header with a good type. */
+/*
+ * Where the data is and how long, from a common header with a good type. Of several fields in error
+ * the first is told (NVMe over Fabrics 1.1, 7.4.7), so they are judged in their order.
+ */
 static int layout(const struct tcp_rules *r, const struct common_header *h, struct tcp_pdu *pdu,
 		  struct tcp_err *err)
 {
@@ -125,24 +133,23 @@ static int layout(const struct tcp_rules *r, const struct common_header *h, stru
 	uint32_t plen = le32toh(h->plen);
 	unsigned head = k->hlen + (hdgst ? TCP_DIGEST_LEN : 0);
 	unsigned trail = r->ddgst ? TCP_DIGEST_LEN : 0;
+	bool data = k->carries_data && (h->type != TCP_CAPSULE_CMD || plen > head);
 
-	if (h->hlen != k->hlen)
-		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_HLEN, "header length");
 	if (is_term(h->type))
 		return term_layout(h, pdu, err);
 	if (k->digests && !!(h->flags & TCP_F_HDGST) != hdgst)
 		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_FLAGS, "header digest flag");
-	pdu->head_len = (uint16_t)head;
-	if (plen < head || (!k->carries_data && plen != head))
-		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_PLEN, "PDU length");
-	if (!k->carries_data || (h->type == TCP_CAPSULE_CMD && plen == head))
-		return 0;
-	if (!!(h->flags & TCP_F_DDGST) != r->ddgst)
+	if (data && !!(h->flags & TCP_F_DDGST) != r->ddgst)
 		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_FLAGS, "data digest flag");
-	if (h->pdo < head || h->pdo % align_of(r->pda))
+	if (h->hlen != k->hlen)
+		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_HLEN, "header length");
+	if (data && (h->pdo < head || h->pdo % align_of(r->pda)))
 		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_PDO, "data offset");
-	if (plen <= h->pdo + trail)
+	if (data ? plen <= h->pdo + trail : plen != head)
 		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_PLEN, "PDU length");
+	pdu->head_len = (uint16_t)head;
+	if (!data)
+		return 0;
 	pdu->head_len = h->pdo;
 	pdu->data_len = plen - h->pdo - trail;
 	pdu->ddgst = r->ddgst;
@@ -242,10 +249,10 @@ int tcp_pdu_decode(const struct tcp_rules *r, const uint8_t *buf, size_t len, st
 
 static int check_range(const struct tcp_pdu *pdu, const struct tcp_xfer *x, struct tcp_err *err)
 {
-	if (pdu->off != x->next)
-		return tcp_error(err, TCP_FES_RANGE, 0, "data offset out of order");
-	if (pdu->len > x->end - x->next)
+	if (pdu->off > x->end || pdu->len > x->end - pdu->off)
 		return tcp_error(err, TCP_FES_RANGE, 0, "data past the end");
+	if (pdu->off != x->next)
+		return tcp_error(err, TCP_FES_SEQUENCE, 0, "data out of order");
 	return 0;
 }
 
@@ -261,7 +268,7 @@ int tcp_check_h2c_data(const struct tcp_pdu *pdu, const struct tcp_xfer *x, stru
 	if (e)
 		return e;
 	if (!!(pdu->flags & TCP_F_LAST) != (pdu->len == x->end - x->next))
-		return tcp_error(err, TCP_FES_FIELD, TCP_OFF_FLAGS, "LAST_PDU flag");
+		return tcp_error(err, TCP_FES_SEQUENCE, 0, "LAST_PDU flag");
 	return 0;
 }
 
@@ -422,6 +429,8 @@ unsigned tcp_put_term(uint8_t *b, enum tcp_pdu_type type, const struct tcp_err *
 const char *tcp_fes_name(enum tcp_pdu_type type, uint16_t fes)
 {
 	switch (fes) {
+	case TCP_FES_NONE:
+		return "ended without a term-req";
 	case TCP_FES_FIELD:
 		return "Invalid PDU Header Field";
 	case TCP_FES_SEQUENCE:

@@ -73,6 +73,7 @@ enum tcp_field {
 
 /* Fatal Error Status of the term-reqs */
 enum tcp_fes {
+	TCP_FES_NONE = 0x00,	 /* ours: nothing is said, the connection just ends */
 	TCP_FES_FIELD = 0x01,	 /* Invalid PDU Header Field; FEI: its offset */
 	TCP_FES_SEQUENCE = 0x02, /* PDU Sequence Error */
 	TCP_FES_HDGST = 0x03,	 /* Header Digest Error; FEI: the digest received */
@@ -130,7 +131,7 @@ struct tcp_pdu {
 int tcp_pdu_decode(const struct tcp_rules *r, const uint8_t *buf, size_t len, struct tcp_pdu *pdu,
 		   struct tcp_err *err);
 
-/* The submission or completion queue entry of a decoded capsule */
+/* The submission or completion queue entry of a decoded capsule, at any alignment: copy it. */
 static inline const void *tcp_pdu_entry(const struct tcp_pdu *pdu)
 {
 	return pdu->head + TCP_CH_LEN;

@@ -146,6 +146,14 @@ static void begin_data(struct tcp_sock *s, const struct tcp_pdu *pdu)
 	s->bulk = pdu->data_len >= RX_BULK;
 }
 
+/* The header in error goes into the term-req: as long as it says it is, if that can be. */
+static void bad_pdu(struct tcp_sock *s, const struct tcp_err *err, const uint8_t *p, size_t n)
+{
+	size_t len = p[TCP_OFF_HLEN] < TCP_CH_LEN ? TCP_CH_LEN : p[TCP_OFF_HLEN];
+
+	s->ops->bad(s, err, p, min_size(n, len));
+}
+
 /* Works through @n bytes that start where the last ones ended. */
 static void parse(struct tcp_sock *s, const uint8_t *p, size_t n)
 {
@@ -165,7 +173,7 @@ static void parse(struct tcp_sock *s, const uint8_t *p, size_t n)
 		}
 		r = tcp_pdu_decode(&s->rules, p, n, &pdu, &err);
 		if (r < 0) {
-			s->ops->bad(s, &err, p, min_size(n, p[TCP_OFF_HLEN]));
+			bad_pdu(s, &err, p, n);
 			return;
 		}
 		if (!r) {

@@ -72,12 +72,13 @@ static uint16_t check_command(struct tcp_tgt *t, struct request *req, uint32_t i
 static enum tcp_rx_verdict on_capsule(struct tcp_tgt *t, const struct tcp_pdu *pdu)
 {
 	struct tgt_qpair *qp = &t->qp;
-	const struct nvme_sqe *sqe = tcp_pdu_entry(pdu);
 	struct request *req;
+	struct nvme_sqe sqe;
 	struct tcp_err err;
 	uint16_t status;
 
-	if (pdu->data_len > capsule_data_max(t, sqe)) {
+	memcpy(&sqe, tcp_pdu_entry(pdu), sizeof(sqe));
+	if (pdu->data_len > capsule_data_max(t, &sqe)) {
 		tcp_error(&err, TCP_FES_LIMIT, 0, "more in-capsule data than the queue takes");
 		tcp_tgt_pdu_violation(t, pdu, &err);
 		return TCP_RX_GO;
@@ -90,7 +91,7 @@ static enum tcp_rx_verdict on_capsule(struct tcp_tgt *t, const struct tcp_pdu *p
 	req = pool_get(loop_pool(qp->loop));
 	if (!req)
 		return block(t);
-	memcpy(&req->sqe, sqe, sizeof(*sqe));
+	req->sqe = sqe;
 	if (pdu->data_len && request_alloc_data(req, pdu->data_len)) {
 		/* Wait first: giving the slot back must not look like what we wait for. */
 		block(t);

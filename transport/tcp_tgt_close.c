@@ -32,7 +32,8 @@ void tcp_tgt_violation(struct tcp_tgt *t, const struct tcp_err *err, const uint8
 {
 	if (t->phase >= PHASE_CLOSING)
 		return;
-	t->term_len = (uint16_t)tcp_put_term(t->term, TCP_C2H_TERM, err, head, len);
+	if (err->fes != TCP_FES_NONE)
+		t->term_len = (uint16_t)tcp_put_term(t->term, TCP_C2H_TERM, err, head, len);
 	tcp_tgt_shut(t, "protocol error of the host: %s (%s, offset or value %u)", err->what,
 		     tcp_fes_name(TCP_C2H_TERM, err->fes), err->fei);
 }

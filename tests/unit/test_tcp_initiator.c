@@ -914,12 +914,12 @@ static void test_bad_data_past_the_end(void **state)
 
 static void test_bad_data_skips(void **state)
 {
-	expect_end(data_skips, TCP_FES_RANGE);
+	expect_end(data_skips, TCP_FES_SEQUENCE);
 }
 
 static void test_bad_data_repeats(void **state)
 {
-	expect_end(data_repeats, TCP_FES_RANGE);
+	expect_end(data_repeats, TCP_FES_SEQUENCE);
 }
 
 static void test_bad_success_too_early(void **state)
@@ -939,7 +939,7 @@ static void test_bad_r2t_past_the_end(void **state)
 
 static void test_bad_r2t_skips(void **state)
 {
-	expect_end(r2t_skips, TCP_FES_RANGE);
+	expect_end(r2t_skips, TCP_FES_SEQUENCE);
 }
 
 static void test_bad_r2t_for_nothing(void **state)
