@@ -2,7 +2,6 @@
 #include "cli/client.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,18 +10,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cli/complain.h"
+
 #define PATIENCE 20 /* seconds */
-
-__attribute__((format(printf, 1, 2))) static void complain(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fputs("nvmegw: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	va_end(ap);
-}
 
 /* ---- connecting ---- */
 

@@ -5,10 +5,6 @@
 
 #include <jansson.h>
 
-#define EXIT_REFUSED	 1 /* the daemon says no, or the result cannot be written */
-#define EXIT_USAGE	 2
-#define EXIT_UNREACHABLE 3
-
 /**
  * client_call() - have the daemon at @socket carry out @method
  * @params: taken over

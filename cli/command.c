@@ -78,13 +78,19 @@ const struct command *command_find(char **words, int nr_words, int *used)
 	return NULL;
 }
 
+char *command_name(const struct command *c, char buf[COMMAND_NAME_MAX])
+{
+	snprintf(buf, COMMAND_NAME_MAX, "%s%s%s", c->words[0], c->words[1] ? " " : "",
+		 c->words[1] ? c->words[1] : "");
+	return buf;
+}
+
 static void print_line(FILE *out, const struct command *c)
 {
-	char name[64];
+	char name[COMMAND_NAME_MAX], usage[COMMAND_NAME_MAX + sizeof(" PATH")];
 
-	snprintf(name, sizeof(name), "%s%s%s%s", c->words[0], c->words[1] ? " " : "",
-		 c->words[1] ? c->words[1] : "", c->path ? " PATH" : "");
-	fprintf(out, "  %-24s %s\n", name, c->help);
+	snprintf(usage, sizeof(usage), "%s%s", command_name(c, name), c->path ? " PATH" : "");
+	fprintf(out, "  %-24s %s\n", usage, c->help);
 }
 
 bool command_list(FILE *out, char **words, int nr_words)

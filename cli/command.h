@@ -18,6 +18,8 @@ struct command {
 	bool subsystem; /* takes --subsystem */
 };
 
+#define COMMAND_NAME_MAX 64
+char *command_name(const struct command *c, char buf[COMMAND_NAME_MAX]);
 /* The command that the words begin with, and how many they are; NULL: none. */
 const struct command *command_find(char **words, int nr_words, int *used);
 /* Lists the commands that begin with the words; false when there is none. */

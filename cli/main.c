@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nvmegw, the admin's tool: options, and one question to the daemon. */
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/complain.h"
 #include "transport/version.h"
 
 #define DEFAULT_SOCKET "/run/nvmegw/control.sock"
@@ -37,24 +37,12 @@ struct options {
 	int nr_words;
 };
 
-__attribute__((noreturn, format(printf, 1, 2))) static void bad(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	fputs("nvmegw: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
-	va_end(ap);
-	exit(EXIT_USAGE);
-}
-
 /* ---- options ---- */
 
 static bool is_json(const char *word)
 {
 	if (strcmp(word, "json") && strcmp(word, "table"))
-		bad("--output %s: table or json is expected", word);
+		bad_usage("--output %s: table or json is expected", word);
 	return !strcmp(word, "json");
 }
 
@@ -88,7 +76,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 			o->help = true;
 			break;
 		default:
-			bad("nvmegw --help lists the options");
+			bad_usage("\"nvmegw --help\" lists the options");
 		}
 	}
 	o->words = argv + optind;
@@ -105,34 +93,48 @@ static void print_help(const struct options *o)
 	fputs(more_usage, stdout);
 }
 
-__attribute__((noreturn)) static void no_command(const struct options *o)
+static int no_command(const struct options *o)
 {
-	const char *first = o->nr_words ? o->words[0] : NULL;
-
-	if (!first)
-		bad("a command is missing; nvmegw --help lists them");
+	if (!o->nr_words) {
+		complain("a command is missing, one of these:");
+		command_list(stderr, NULL, 0);
+		return EXIT_USAGE;
+	}
+	complain("%s%s%s is no command, but these are:", o->words[0], o->nr_words > 1 ? " " : "",
+		 o->nr_words > 1 ? o->words[1] : "");
 	if (!command_list(stderr, o->words, 1))
-		bad("there is no command %s; nvmegw --help lists them", first);
-	if (o->nr_words == 1)
-		bad("%s what? These are the commands", first);
-	bad("there is no command %s %s, only these", first, o->words[1]);
+		command_list(stderr, NULL, 0);
+	return EXIT_USAGE;
+}
+
+static void set_param(json_t *params, const char *name, const char *value)
+{
+	json_t *s = json_string(value);
+
+	if (!s)
+		bad_usage("%s: the %s is not in UTF-8", value, name);
+	json_object_set_new(params, name, s);
 }
 
 /* The command's parameters; ends the program when the words do not fit it. */
 static json_t *params_of(const struct command *c, const struct options *o, int used)
 {
-	json_t *params = json_object();
+	int expected = used + c->path;
+	char name[COMMAND_NAME_MAX];
+	json_t *params;
 
-	if (o->nr_words < used + c->path)
-		bad("%s %s: which path? nvmegw path list lists them", o->words[0], o->words[1]);
-	if (o->nr_words > used + c->path)
-		bad("%s: one word too many", o->words[used + c->path]);
+	command_name(c, name);
+	if (o->nr_words < expected)
+		bad_usage("%s: which path? \"nvmegw path list\" lists them", name);
+	if (o->nr_words > expected)
+		bad_usage("%s: \"%s\" is one word too many", name, o->words[expected]);
 	if (o->subsystem && !c->subsystem)
-		bad("--subsystem has no meaning with %s", o->words[0]);
+		bad_usage("%s does not take --subsystem", name);
+	params = json_object();
 	if (c->path)
-		json_object_set_new(params, "path", json_string(o->words[used]));
+		set_param(params, "path", o->words[used]);
 	if (o->subsystem)
-		json_object_set_new(params, "subsystem", json_string(o->subsystem));
+		set_param(params, "subsystem", o->subsystem);
 	return params;
 }
 
@@ -160,7 +162,7 @@ static int run(const struct options *o)
 
 	c = command_find(o->words, o->nr_words, &used);
 	if (!c)
-		no_command(o);
+		return no_command(o);
 	status = client_call(o->socket, c->method, params_of(c, o, used), &result);
 	if (status)
 		return status;

@@ -131,22 +131,22 @@ static void fill(struct grid *g, const json_t *rows)
 	}
 }
 
-/* The title row when @row is NULL. The last column is not padded. */
+/* The title row when @row is NULL. Lines do not end in spaces. */
 static void print_row(const struct grid *g, const json_t *row, size_t r)
 {
 	for (size_t c = 0; c < g->nr_columns; c++) {
 		const struct column *col = &g->columns[c];
+		const char *text = row ? cell(g, r, c) : col->title;
 		bool last = c + 1 == g->nr_columns;
 		enum colour colour = COLOUR_HEAD;
 
-		if (!g->shown[c])
+		if (!g->shown[c] || (last && !*text))
 			continue;
 		if (row)
 			colour = col->colour ? col->colour(row) : COLOUR_NONE;
-		text_print(row ? cell(g, r, c) : col->title, colour,
-			   last && !col->right ? 0 : g->widths[c], col->right);
-		if (!last)
+		if (c)
 			text_print("", COLOUR_NONE, GAP, false);
+		text_print(text, colour, last && !col->right ? 0 : g->widths[c], col->right);
 	}
 	putchar('\n');
 }

@@ -77,7 +77,6 @@ static void put_answer(struct rpc_conn *c, json_t *answer)
 	c->out_len = strlen(c->out);
 	c->out[c->out_len++] = '\n'; /* where the zero was */
 	c->out_pos = 0;
-	loop_timer_arm(&c->stall, RPC_STALL_MS * NSEC_PER_MSEC);
 }
 
 /* False: the connection is lost. */
@@ -92,11 +91,8 @@ static bool send_answer(struct rpc_conn *c)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
 	c->out_pos += (size_t)n;
-	if (c->out_pos < c->out_len) {
-		loop_timer_arm(&c->stall, RPC_STALL_MS * NSEC_PER_MSEC);
+	if (c->out_pos < c->out_len)
 		return true;
-	}
-	loop_timer_cancel(&c->stall);
 	free(c->out);
 	c->out = NULL;
 	return true;
@@ -143,6 +139,18 @@ static void answer_next(struct rpc_conn *c)
 	}
 }
 
+/* For room in the socket when there is something to answer, else for requests. */
+static void wait_on(struct rpc_conn *c)
+{
+	bool busy = c->out || whole_line(c);
+
+	loop_fd_want(&c->watch, busy ? LOOP_WRITE : LOOP_READ);
+	if (busy)
+		loop_timer_arm(&c->stall, RPC_STALL_MS * NSEC_PER_MSEC);
+	else
+		loop_timer_cancel(&c->stall);
+}
+
 static void on_ready(void *arg, unsigned events)
 {
 	struct rpc_conn *c = arg;
@@ -158,7 +166,7 @@ static void on_ready(void *arg, unsigned events)
 	if (!send_answer(c) || (c->ended && !c->in_len && !c->out))
 		drop(c);
 	else
-		loop_fd_want(&c->watch, c->out || whole_line(c) ? LOOP_WRITE : LOOP_READ);
+		wait_on(c);
 }
 
 /* ---- accepting ---- */

@@ -1,0 +1,755 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control socket: what is answered, and what clients that misbehave cost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "gateway/rpc.h"
+#include "gateway/rpc_methods.h"
+#include "tests/unit/fake_host.h"
+#include "tests/unit/fake_upstream.h"
+
+#define OTHER_NQN "nqn.2014-08.org.example:other"
+#define VERSION	  "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"version\"}"
+#define STATUS	  "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n"
+#define MAX_TURNS 100000
+
+static char folder[64], socket_path[100];
+static struct subsys_cfg two[2];
+static struct upstream_cfg others[2];
+
+/* ---- set up ---- */
+
+static void defaults(void)
+{
+	gw_defaults();
+	strcpy(folder, "/tmp/test_rpc.XXXXXX");
+	assert_non_null(mkdtemp(folder));
+	snprintf(socket_path, sizeof(socket_path), "%s/made/control.sock", folder);
+	strcpy(gw_cfg.control_socket, socket_path);
+}
+
+static int setup(void **state)
+{
+	defaults();
+	gw_start(2);
+	return 0;
+}
+
+/* A second subsystem whose upstreams have the same names; only "up3" is another. */
+static int setup_two(void **state)
+{
+	defaults();
+	two[0] = two[1] = gw_subsys_cfg;
+	strcpy(two[1].mp.nqn, OTHER_NQN);
+	for (unsigned i = 0; i < 2; i++) {
+		others[i] = gw_upstream_cfg[i];
+		addr_parse(&others[i].mp.addr, "127.0.0.1", i ? "4" : "3");
+	}
+	strcpy(others[1].mp.name, "up3");
+	two[1].upstreams = others;
+	gw_cfg.subsystems = two;
+	gw_cfg.nr_subsystems = 2;
+	gw_start(2);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char *slash = strrchr(socket_path, '/');
+
+	gw_end();
+	assert_int_equal(access(socket_path, F_OK), -1);
+	*slash = 0;
+	assert_int_equal(rmdir(socket_path), 0);
+	assert_int_equal(rmdir(folder), 0);
+	return 0;
+}
+
+/* ---- questions without a socket ---- */
+
+static json_t *ask_text(const char *text)
+{
+	return rpc_answer(gw, text, strlen(text));
+}
+
+static json_t *ask(const char *method, const char *params)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text),
+		 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}", method, params);
+	return ask_text(text);
+}
+
+static json_t *result_of(const char *method, const char *params)
+{
+	json_t *answer = ask(method, params), *result = json_object_get(answer, "result");
+
+	assert_non_null(result);
+	json_incref(result);
+	json_decref(answer);
+	return result;
+}
+
+/* Takes over @answer. */
+static void is_error(json_t *answer, int code, const char *part)
+{
+	const char *message;
+	int got;
+
+	assert_non_null(answer);
+	assert_null(json_object_get(answer, "result"));
+	assert_int_equal(json_unpack(answer, "{s:s, s:{s:i, s:s}}", "jsonrpc", &message, "error",
+				     "code", &got, "message", &message),
+			 0);
+	assert_int_equal(got, code);
+	if (!strstr(message, part))
+		fail_msg("\"%s\" does not say \"%s\"", message, part);
+	json_decref(answer);
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	assert_non_null(s);
+	return s;
+}
+
+static int number_of(const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+
+	assert_true(json_is_integer(v));
+	return (int)json_integer_value(v);
+}
+
+static bool is_true(const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+
+	assert_true(json_is_boolean(v));
+	return json_is_true(v);
+}
+
+/* ---- requests ---- */
+
+static void parse_errors(void **state)
+{
+	static const char *const bad[] = {
+		"",	    "\n",	   "hello", "{\"a\":", "{\"a\":1,\"a\":2}",
+		"\xff\xfe", "\"\\u0000\"", "{} {}"};
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		is_error(ask_text(bad[i]), RPC_PARSE, "JSON");
+	is_error(rpc_answer(gw, "{}\0", 3), RPC_PARSE, "JSON");
+}
+
+static void deep_nesting_is_refused(void **state)
+{
+	char *text = malloc(RPC_MAX_LINE);
+
+	memset(text, '[', RPC_MAX_LINE);
+	is_error(rpc_answer(gw, text, RPC_MAX_LINE), RPC_PARSE, "depth");
+	free(text);
+}
+
+static void invalid_requests(void **state)
+{
+	static const char *const bad[][2] = {
+		{"5", "object"},
+		{"null", "object"},
+		{"[]", "batch"},
+		{"[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"version\"}]", "batch"},
+		{"{}", "jsonrpc"},
+		{"{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"version\"}", "jsonrpc"},
+		{"{\"jsonrpc\":2.0,\"id\":1,\"method\":\"version\"}", "jsonrpc"},
+		{"{\"jsonrpc\":\"2.0\",\"id\":1}", "method"},
+		{"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":5}", "method"},
+		{"{\"jsonrpc\":\"2.0\",\"id\":[1],\"method\":\"version\"}", "id"},
+		{"{\"jsonrpc\":\"2.0\",\"id\":true,\"method\":\"version\"}", "id"},
+	};
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		is_error(ask_text(bad[i][0]), RPC_INVALID_REQUEST, bad[i][1]);
+}
+
+static void unknown_methods(void **state)
+{
+	is_error(ask("path.frobnicate", "{}"), RPC_NO_METHOD, "path.frobnicate");
+	is_error(ask("", "{}"), RPC_NO_METHOD, "");
+}
+
+static void parameters_are_checked(void **state)
+{
+	is_error(ask("version", "[]"), RPC_INVALID_PARAMS, "object");
+	is_error(ask("version", "null"), RPC_INVALID_PARAMS, "object");
+	is_error(ask("version", "{\"colour\":\"blue\"}"), RPC_INVALID_PARAMS, "colour");
+	is_error(ask("path.show", "{}"), RPC_INVALID_PARAMS, "path");
+	is_error(ask("path.show", "{\"path\":1}"), RPC_INVALID_PARAMS, "string");
+	is_error(ask("path.show", "{\"path\":\"up1/1\",\"subsystem\":null}"), RPC_INVALID_PARAMS,
+		 "subsystem");
+}
+
+static void id_comes_back(void **state)
+{
+	static const char *const ids[] = {"7", "-1.5", "\"x\"", "null"};
+
+	for (unsigned i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		json_t *id = json_loads(ids[i], JSON_DECODE_ANY, NULL), *answer;
+		char text[128];
+
+		snprintf(text, sizeof(text),
+			 "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"version\"}", ids[i]);
+		answer = ask_text(text);
+		assert_true(json_equal(json_object_get(answer, "id"), id));
+		json_decref(answer);
+		json_decref(id);
+	}
+}
+
+static void notifications_get_no_answer(void **state)
+{
+	assert_null(ask_text("{\"jsonrpc\":\"2.0\",\"method\":\"version\"}"));
+	assert_null(ask_text("{\"jsonrpc\":\"2.0\",\"method\":\"frobnicate\"}"));
+	assert_null(ask_text("{\"jsonrpc\":\"2.0\",\"method\":\"path.disable\","
+			     "\"params\":{\"path\":\"up1/1\"}}"));
+	assert_int_equal(gw_usable(), 1);
+}
+
+/* ---- methods ---- */
+
+static void paths_are_listed(void **state)
+{
+	json_t *list = result_of("path.list", "{}"), *p = json_array_get(list, 1);
+
+	assert_int_equal(json_array_size(list), 2);
+	assert_string_equal(text_of(p, "path"), "up2/1");
+	assert_string_equal(text_of(p, "subsystem"), FAKE_GW_NQN);
+	assert_string_equal(text_of(p, "upstream"), "up2");
+	assert_string_equal(text_of(p, "upstream_state"), "live");
+	assert_string_equal(text_of(p, "traddr"), "127.0.0.1");
+	assert_int_equal(number_of(p, "trsvcid"), 2);
+	assert_int_equal(number_of(p, "nsid"), gw_nsid());
+	assert_int_equal(number_of(p, "upstream_nsid"), 1);
+	assert_true(is_true(p, "usable"));
+	assert_string_equal(text_of(p, "ana_state"), "optimized");
+	assert_string_equal(text_of(p, "admin"), "enabled");
+	assert_string_equal(text_of(p, "reason"), "");
+	assert_int_equal(number_of(p, "reads"), 0);
+	json_decref(list);
+}
+
+static int setup_upstreams(void **state)
+{
+	defaults();
+	fake_ctrls[1].ns[1].present = false;
+	fake_ctrls[2].down = true;
+	gw_start(0);
+	gw_spin(100);
+	return 0;
+}
+
+static void upstreams_without_paths_are_listed(void **state)
+{
+	json_t *list = result_of("path.list", "{}");
+	static const char *const reasons[] = {"no namespace", "refused"};
+
+	assert_int_equal(json_array_size(list), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		const json_t *p = json_array_get(list, i);
+
+		assert_string_equal(text_of(p, "path"), i ? "up2" : "up1");
+		assert_true(json_is_null(json_object_get(p, "nsid")));
+		assert_false(is_true(p, "usable"));
+		assert_non_null(strstr(text_of(p, "reason"), reasons[i]));
+	}
+	json_decref(list);
+	json_decref(result_of("path.show", "{\"path\":\"up2\"}"));
+	is_error(ask("path.disable", "{\"path\":\"up2\"}"), RPC_REFUSED, "up2");
+	is_error(ask("path.show", "{\"path\":\"up2/1\"}"), RPC_NOT_FOUND, "up2/1");
+}
+
+static void admin_state_of_paths(void **state)
+{
+	json_t *p = result_of("path.disable", "{\"path\":\"up1/1\"}");
+
+	assert_string_equal(text_of(p, "admin"), "disabled");
+	assert_false(is_true(p, "usable"));
+	assert_int_equal(number_of(p, "namespace_usable_paths"), 1);
+	assert_int_equal(gw_usable(), 1);
+	json_decref(p);
+	p = result_of("path.enable", "{\"path\":\"up1/1\"}");
+	assert_true(is_true(p, "usable"));
+	assert_int_equal(gw_usable(), 2);
+	json_decref(p);
+	is_error(ask("path.enable", "{\"path\":\"nowhere/1\"}"), RPC_NOT_FOUND, "nowhere/1");
+	is_error(ask("path.show", "{\"path\":\"up1/1\",\"subsystem\":\"x\"}"), RPC_NOT_FOUND, "x");
+}
+
+static void same_path_in_two_subsystems(void **state)
+{
+	json_t *p, *list;
+
+	gw_spin(200);
+	is_error(ask("path.disable", "{\"path\":\"up1/1\"}"), RPC_AMBIGUOUS, "--subsystem");
+	assert_int_equal(gw_usable(), 2);
+	p = result_of("path.show", "{\"path\":\"up1/1\",\"subsystem\":\"" OTHER_NQN "\"}");
+	assert_int_equal(number_of(p, "trsvcid"), 3);
+	json_decref(p);
+	json_decref(result_of("path.show", "{\"path\":\"up3/1\"}"));
+	list = result_of("path.list", "{}");
+	assert_int_equal(json_array_size(list), 4);
+	json_decref(list);
+	list = result_of("path.list", "{\"subsystem\":\"" OTHER_NQN "\"}");
+	assert_int_equal(json_array_size(list), 2);
+	json_decref(list);
+	list = result_of("namespace.list", "{\"subsystem\":\"" OTHER_NQN "\"}");
+	assert_int_equal(json_array_size(list), 1);
+	json_decref(list);
+}
+
+static void namespaces_are_listed(void **state)
+{
+	json_t *list = result_of("namespace.list", "{}"), *n = json_array_get(list, 0);
+
+	assert_int_equal(json_array_size(list), 1);
+	assert_int_equal(number_of(n, "nsid"), gw_nsid());
+	assert_string_equal(text_of(n, "uuid"), "05050505-0505-0505-0505-050505050505");
+	assert_null(json_object_get(n, "nguid"));
+	assert_int_equal(number_of(n, "blocks"), 1000);
+	assert_int_equal(number_of(n, "size_bytes"), 1000 * number_of(n, "block_size"));
+	assert_string_equal(text_of(n, "ana_state"), "optimized");
+	assert_int_equal(number_of(n, "paths"), 2);
+	assert_int_equal(number_of(n, "usable_paths"), 2);
+	assert_int_equal(number_of(n, "held"), 0);
+	json_decref(list);
+}
+
+static void controllers_are_listed(void **state)
+{
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+	json_t *list, *c;
+
+	host_io_queue(admin, 1);
+	host_controller(NVMF_DISCOVERY_NQN);
+	list = result_of("controller.list", "{}");
+	assert_int_equal(json_array_size(list), 2);
+	c = json_array_get(list, 0);
+	assert_int_equal(number_of(c, "cntlid"), host_ctrl(admin)->cntlid);
+	assert_string_equal(text_of(c, "hostnqn"), FAKE_HOSTNQN);
+	assert_string_equal(text_of(c, "state"), "ready");
+	assert_int_equal(number_of(c, "io_queues"), 1);
+	assert_string_equal(text_of(json_array_get(list, 1), "subsystem"), NVMF_DISCOVERY_NQN);
+	json_decref(list);
+}
+
+static void hostile_names_are_shown_safely(void **state)
+{
+	struct tgt_qpair *qp = host_open();
+	struct connect_args a = host_connect_args();
+	json_t *list;
+	char *text;
+
+	strcpy(a.hostnqn, "nqn.2014-08.org.example:\xff\x1b[2J\"");
+	if (host_connect(qp, &a)->status)
+		return; /* better still */
+	list = result_of("controller.list", "{}");
+	assert_string_equal(text_of(json_array_get(list, 0), "hostnqn"),
+			    "nqn.2014-08.org.example:?\x1b[2J\"");
+	text = json_dumps(list, 0);
+	assert_null(strchr(text, '\x1b'));
+	free(text);
+	json_decref(list);
+}
+
+static void status_is_shown(void **state)
+{
+	json_t *s = result_of("status", "{}"), *ss;
+
+	assert_int_equal(number_of(s, "pid"), getpid());
+	assert_int_equal(json_array_size(json_object_get(s, "workers")), 1);
+	assert_int_equal(json_array_size(json_object_get(s, "listeners")), 1);
+	ss = json_array_get(json_object_get(s, "subsystems"), 0);
+	assert_string_equal(text_of(ss, "nqn"), FAKE_GW_NQN);
+	assert_int_equal(number_of(ss, "live_upstreams"), 2);
+	assert_int_equal(number_of(ss, "usable_paths"), 2);
+	assert_int_equal(number_of(ss, "namespaces"), 1);
+	assert_int_equal(number_of(json_object_get(s, "nsids"), "namespaces"), 1);
+	json_decref(s);
+}
+
+/* ---- the socket ---- */
+
+static struct sockaddr_un name_of(const char *path)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+
+	strcpy(name.sun_path, path);
+	return name;
+}
+
+static int client(void)
+{
+	struct sockaddr_un name = name_of(socket_path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+	return fd;
+}
+
+/* All of it, while the daemon reads. */
+static void say(int fd, const char *text, size_t len)
+{
+	for (unsigned i = 0; len && i < MAX_TURNS; i++) {
+		ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
+
+		if (n > 0) {
+			text += n;
+			len -= (size_t)n;
+		} else {
+			assert_int_equal(errno, EAGAIN);
+		}
+		gw_spin(1);
+	}
+	assert_int_equal(len, 0);
+}
+
+/* One answer; NULL: the connection has ended. */
+static json_t *hear(int fd)
+{
+	static char line[1 << 16];
+	size_t len = 0;
+
+	for (unsigned i = 0; i < MAX_TURNS; i++) {
+		ssize_t n = recv(fd, line + len, 1, 0);
+
+		if (n == 0 || (n < 0 && errno != EAGAIN))
+			return NULL;
+		if (n < 0) {
+			gw_spin(1);
+			continue;
+		}
+		if (line[len] == '\n') {
+			json_t *answer = json_loadb(line, len, 0, NULL);
+
+			assert_non_null(answer);
+			return answer;
+		}
+		assert_true(++len < sizeof(line));
+	}
+	fail_msg("no answer");
+	return NULL;
+}
+
+static void hear_id(int fd, int id)
+{
+	json_t *answer = hear(fd);
+
+	assert_int_equal(number_of(answer, "id"), id);
+	json_decref(answer);
+}
+
+static void served(int fd, int id)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), VERSION "\n", id);
+	say(fd, text, strlen(text));
+	hear_id(fd, id);
+}
+
+static void half_requests(void **state)
+{
+	int fd = client(), other = client();
+	char text[128];
+
+	snprintf(text, sizeof(text), VERSION "\n", 5);
+	for (const char *c = text; *c; c++) {
+		say(fd, c, 1);
+		if (*c == ':')
+			served(other, 1);
+	}
+	hear_id(fd, 5);
+	served(fd, 6);
+	close(fd);
+	close(other);
+}
+
+static void many_in_one_write(void **state)
+{
+	char text[128 * 200];
+	size_t len = 0;
+	int fd = client();
+
+	for (int i = 0; i < 200; i++) {
+		if (i % 50 == 49)
+			len += (size_t)sprintf(
+				text + len,
+				"{\"jsonrpc\":\"2.0\",\"method\":\"version\"}\nnonsense\n");
+		len += (size_t)sprintf(text + len, VERSION "\n", i);
+	}
+	say(fd, text, len);
+	for (int i = 0; i < 200; i++) {
+		if (i % 50 == 49)
+			is_error(hear(fd), RPC_PARSE, "JSON");
+		hear_id(fd, i);
+	}
+	close(fd);
+}
+
+static void last_request_without_newline(void **state)
+{
+	int fd = client();
+	char text[128];
+
+	snprintf(text, sizeof(text), VERSION, 9);
+	say(fd, text, strlen(text));
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	hear_id(fd, 9);
+	assert_null(hear(fd));
+	close(fd);
+}
+
+static char *long_request(size_t len)
+{
+	char *text = malloc(len + 1), end[128];
+
+	assert_non_null(text);
+	snprintf(end, sizeof(end), VERSION, 3);
+	memset(text, ' ', len);
+	memcpy(text + len - strlen(end), end, strlen(end));
+	text[len] = '\n';
+	return text;
+}
+
+static void longest_request(void **state)
+{
+	char *text = long_request(RPC_MAX_LINE);
+	int fd = client();
+
+	say(fd, text, RPC_MAX_LINE + 1);
+	hear_id(fd, 3);
+	served(fd, 4);
+	close(fd);
+	free(text);
+}
+
+static void too_long_request(void **state)
+{
+	char *text = long_request(RPC_MAX_LINE + 1);
+	int fd = client();
+
+	say(fd, text, RPC_MAX_LINE + 1); /* no newline yet, and no need to see more */
+	is_error(hear(fd), RPC_INVALID_REQUEST, "65536");
+	assert_null(hear(fd));
+	close(fd);
+	free(text);
+}
+
+static void client_that_vanishes(void **state)
+{
+	int fd = client(), other = client();
+
+	say(fd, STATUS STATUS STATUS "{\"jsonrpc\"", 3 * strlen(STATUS) + 10);
+	close(fd);
+	gw_spin(20);
+	served(other, 1);
+	close(other);
+}
+
+/* Asks until nothing more is taken from it. */
+static size_t flood(int fd)
+{
+	size_t len = 0;
+
+	for (unsigned idle = 0; idle < 100;) {
+		ssize_t n = send(fd, STATUS, strlen(STATUS), MSG_NOSIGNAL);
+
+		/* A request in part is the last one. */
+		if (n > 0)
+			len += (size_t)n;
+		idle = n > 0 ? 0 : idle + 1;
+		assert_true(len < 64u << 20);
+		gw_spin(1);
+	}
+	return len;
+}
+
+/* Nothing more is read of a client that does not read, and all of it is answered when it does. */
+static void slow_reader_is_not_read(void **state)
+{
+	int fd = client(), other = client();
+	size_t n = flood(fd) / strlen(STATUS);
+
+	served(other, 1);
+	while (n--)
+		hear_id(fd, 1);
+	close(fd);
+	close(other);
+}
+
+static void reader_that_stalls_is_dropped(void **state)
+{
+	uint64_t begun = loop_now_exact(gw->control), took;
+	int fd = client(), err;
+
+	flood(fd);
+	/* Its socket tells: nothing can be written to a peer that has gone. */
+	do {
+		err = send(fd, "x", 1, MSG_NOSIGNAL) < 0 ? errno : 0;
+		gw_spin(1);
+		usleep(1000);
+		took = loop_now_exact(gw->control) - begun;
+	} while (err != EPIPE && took < 30 * NSEC_PER_SEC);
+	assert_int_equal(err, EPIPE);
+	assert_true(took >= RPC_STALL_MS * NSEC_PER_MSEC);
+	close(fd);
+}
+
+static void quietest_connection_makes_room(void **state)
+{
+	int fds[RPC_MAX_CONNECTIONS + 1];
+
+	for (unsigned i = 0; i < RPC_MAX_CONNECTIONS; i++) {
+		fds[i] = client();
+		served(fds[i], (int)i);
+	}
+	served(fds[0], 0); /* so that the second one has been quiet for longest */
+	fds[RPC_MAX_CONNECTIONS] = client();
+	served(fds[RPC_MAX_CONNECTIONS], 1);
+	assert_null(hear(fds[1]));
+	for (unsigned i = 0; i <= RPC_MAX_CONNECTIONS; i++) {
+		if (i != 1)
+			served(fds[i], 2);
+		close(fds[i]);
+	}
+}
+
+static void ends_with_clients_connected(void **state)
+{
+	int fd = client(), half = client(), fresh = client();
+
+	flood(fd);
+	say(half, "{", 1);
+	gw_end();
+	close(fd);
+	close(half);
+	close(fresh);
+	gw_start(2);
+}
+
+/* ---- its place ---- */
+
+static void is_for_owner_and_group(void **state)
+{
+	struct stat st;
+
+	assert_int_equal(stat(socket_path, &st), 0);
+	assert_true(S_ISSOCK(st.st_mode));
+	assert_int_equal(st.st_mode & 07777, 0660);
+}
+
+static void live_daemon_keeps_its_socket(void **state)
+{
+	int fd;
+
+	assert_null(rpc_open(gw, socket_path));
+	gw_spin(5);
+	fd = client();
+	served(fd, 1);
+	close(fd);
+}
+
+static void dead_daemon_does_not(void **state)
+{
+	char path[80];
+	struct sockaddr_un name;
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct rpc *rpc;
+
+	snprintf(path, sizeof(path), "%s/stale", folder);
+	name = name_of(path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+	close(fd);
+	rpc = rpc_open(gw, path);
+	assert_non_null(rpc);
+	rpc_close(rpc);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
+static void other_files_are_left_alone(void **state)
+{
+	char path[80], longer[200];
+	struct rpc *rpc;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/file", folder);
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	assert_null(rpc_open(gw, path));
+	assert_int_equal(unlink(path), 0);
+	rpc = rpc_open(gw, path);
+	assert_non_null(rpc);
+	/* What somebody else put in its place is not removed. */
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	rpc_close(rpc);
+	assert_int_equal(rmdir(path), 0);
+	close(fd);
+	memset(longer, 'x', sizeof(longer) - 1);
+	longer[sizeof(longer) - 1] = 0;
+	assert_null(rpc_open(gw, longer));
+	assert_null(rpc_open(gw, "/proc/no/such/folder/control.sock"));
+}
+
+int main(void)
+{
+#define T(f)		cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T_WITH(f, with) cmocka_unit_test_setup_teardown(f, with, teardown)
+	const struct CMUnitTest tests[] = {
+		T(parse_errors),
+		T(deep_nesting_is_refused),
+		T(invalid_requests),
+		T(unknown_methods),
+		T(parameters_are_checked),
+		T(id_comes_back),
+		T(notifications_get_no_answer),
+		T(paths_are_listed),
+		T_WITH(upstreams_without_paths_are_listed, setup_upstreams),
+		T(admin_state_of_paths),
+		T_WITH(same_path_in_two_subsystems, setup_two),
+		T(namespaces_are_listed),
+		T(controllers_are_listed),
+		T(hostile_names_are_shown_safely),
+		T(status_is_shown),
+		T(half_requests),
+		T(many_in_one_write),
+		T(last_request_without_newline),
+		T(longest_request),
+		T(too_long_request),
+		T(client_that_vanishes),
+		T(slow_reader_is_not_read),
+		T(reader_that_stalls_is_dropped),
+		T(quietest_connection_makes_room),
+		T(ends_with_clients_connected),
+		T(is_for_owner_and_group),
+		T(live_daemon_keeps_its_socket),
+		T(dead_daemon_does_not),
+		T(other_files_are_left_alone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
