@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/config_field.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <math.h>
 #include <stdint.h>
@@ -64,10 +65,12 @@ static void store_default(const struct cfg_field *f, void *out)
 
 static void read_bool(const struct cfg_node *n, const struct cfg_field *f, void *out)
 {
+	char buf[CFG_SHOW_MAX];
+
 	if (json_is_boolean(n->value))
 		*(bool *)((char *)out + f->off) = json_is_true(n->value);
 	else
-		cfg_problem(n, "is %s, expected true or false", cfg_type_name(n));
+		cfg_problem(n, "is %s, expected true or false", cfg_show(n, buf));
 }
 
 static void uint_problem(const struct cfg_node *n, const struct cfg_field *f, const char *what)
@@ -92,38 +95,36 @@ static bool uint_fits(const struct cfg_field *f, json_int_t v)
 
 static void take_uint(const struct cfg_node *n, const struct cfg_field *f, json_int_t v, void *out)
 {
-	char text[24];
+	char buf[CFG_SHOW_MAX];
 
-	if (uint_fits(f, v)) {
+	if (uint_fits(f, v))
 		store(f, out, (uint64_t)v * (f->unit ? f->unit : 1));
-		return;
-	}
-	snprintf(text, sizeof(text), "%lld", (long long)v);
-	uint_problem(n, f, text);
+	else
+		uint_problem(n, f, cfg_show(n, buf));
 }
 
 static void read_uint(const struct cfg_node *n, const struct cfg_field *f, void *out)
 {
+	char buf[CFG_SHOW_MAX];
+
 	if (json_is_integer(n->value))
 		take_uint(n, f, json_integer_value(n->value), out);
 	else
-		uint_problem(n, f, cfg_type_name(n));
+		uint_problem(n, f, cfg_show(n, buf));
 }
 
 static void read_port(const struct cfg_node *n, const struct cfg_field *f, void *out)
 {
 	const char *s = json_string_value(n->value);
-	char buf[CFG_QUOTE_MAX], quoted[CFG_QUOTE_MAX + 2];
 	size_t digits = s ? strspn(s, "0123456789") : 0;
+	char buf[CFG_SHOW_MAX];
 
-	if (!s) {
+	if (!s)
 		read_uint(n, f, out);
-	} else if (!digits || digits > 5 || s[digits]) {
-		snprintf(quoted, sizeof(quoted), "\"%s\"", cfg_quote(s, buf));
-		uint_problem(n, f, quoted);
-	} else {
+	else if (!digits || digits > 5 || s[digits])
+		uint_problem(n, f, cfg_show(n, buf));
+	else
 		take_uint(n, f, atoi(s), out);
-	}
 }
 
 /* The multiplier of a unit, or 0. */
@@ -154,7 +155,7 @@ static void read_bytes(const struct cfg_node *n, const struct cfg_field *f, void
 	const char *s = json_string_value(n->value);
 	json_int_t i = json_integer_value(n->value);
 	uint64_t v = s ? parse_bytes(s) : i > 0 ? (uint64_t)i : 0;
-	char buf[CFG_QUOTE_MAX];
+	char buf[CFG_SHOW_MAX];
 
 	if (v)
 		store(f, out, v);
@@ -162,31 +163,21 @@ static void read_bytes(const struct cfg_node *n, const struct cfg_field *f, void
 		cfg_problem(n,
 			    "is %s, expected a number of bytes, or one with a unit like \"64MiB\" "
 			    "(KiB, MiB, GiB, TiB)",
-			    s				? cfg_quote(s, buf)
-			    : json_is_integer(n->value) ? "no size"
-							: cfg_type_name(n));
-}
-
-static void seconds_problem(const struct cfg_node *n, const struct cfg_field *f, const char *what)
-{
-	cfg_problem(n, "is %s, expected seconds from %.15g to %.15g%s%s", what, f->min, f->max,
-		    f->or_off ? ", or 0 for none" : "", f->or_never ? ", or -1 for never" : "");
+			    cfg_show(n, buf));
 }
 
 static void read_seconds(const struct cfg_node *n, const struct cfg_field *f, void *out)
 {
 	double v = json_number_value(n->value);
-	char text[32];
+	char buf[CFG_SHOW_MAX];
 
-	if (!json_is_number(n->value)) {
-		seconds_problem(n, f, cfg_type_name(n));
-	} else if ((v >= f->min && v <= f->max) || (v == 0 && f->or_off) ||
-		   (v == -1 && f->or_never)) {
+	if (json_is_number(n->value) &&
+	    ((v >= f->min && v <= f->max) || (v == 0 && f->or_off) || (v == -1 && f->or_never)))
 		store_seconds(f, out, v);
-	} else {
-		snprintf(text, sizeof(text), "%g", v);
-		seconds_problem(n, f, text);
-	}
+	else
+		cfg_problem(n, "is %s, expected seconds from %.15g to %.15g%s%s", cfg_show(n, buf),
+			    f->min, f->max, f->or_off ? ", or 0 for none" : "",
+			    f->or_never ? ", or -1 for never" : "");
 }
 
 /* ---- texts ---- */
@@ -194,10 +185,10 @@ static void read_seconds(const struct cfg_node *n, const struct cfg_field *f, vo
 bool cfg_text(const struct cfg_node *n, char *out, size_t size, const char *(*check)(const char *))
 {
 	const char *s = json_string_value(n->value), *expected = NULL;
-	char buf[CFG_QUOTE_MAX];
+	char buf[CFG_SHOW_MAX];
 
 	if (!s) {
-		cfg_problem(n, "is %s, expected a string", cfg_type_name(n));
+		cfg_problem(n, "is %s, expected a string", cfg_show(n, buf));
 	} else if (!*s) {
 		cfg_problem(n, "is empty, expected a string of 1 to %zu bytes", size - 1);
 	} else if (strlen(s) >= size) {
@@ -208,7 +199,7 @@ bool cfg_text(const struct cfg_node *n, char *out, size_t size, const char *(*ch
 			strcpy(out, s);
 			return true;
 		}
-		cfg_problem(n, "is \"%s\", expected %s", cfg_quote(s, buf), expected);
+		cfg_problem(n, "is %s, expected %s", cfg_show(n, buf), expected);
 	}
 	return false;
 }
@@ -227,21 +218,19 @@ static void read_text(const struct cfg_node *n, const struct cfg_field *f, void 
 static void read_word(const struct cfg_node *n, const struct cfg_field *f, void *out)
 {
 	const char *s = json_string_value(n->value);
-	char expected[256] = "", buf[CFG_QUOTE_MAX];
-	size_t len = 0;
+	char expected[256] = "", buf[CFG_SHOW_MAX];
 
 	for (const struct cfg_word *w = f->words; w->text; w++) {
+		size_t len = strlen(expected);
+
 		if (s && !strcmp(s, w->text)) {
 			store(f, out, w->value);
 			return;
 		}
-		len += (size_t)snprintf(expected + len, sizeof(expected) - len, "%s\"%s\"",
-					w == f->words ? "" : " or ", w->text);
+		snprintf(expected + len, sizeof(expected) - len, "%s\"%s\"",
+			 w == f->words ? "" : " or ", w->text);
 	}
-	if (s)
-		cfg_problem(n, "is \"%s\", expected %s", cfg_quote(s, buf), expected);
-	else
-		cfg_problem(n, "is %s, expected %s", cfg_type_name(n), expected);
+	cfg_problem(n, "is %s, expected %s", cfg_show(n, buf), expected);
 }
 
 /* Digits, or 16 bytes in the form of a UUID. */
@@ -264,14 +253,14 @@ static bool parse_id(const char *s, uint8_t *id, size_t size)
 static void read_id(const struct cfg_node *n, const struct cfg_field *f, void *out)
 {
 	const char *s = json_string_value(n->value);
-	char buf[CFG_QUOTE_MAX];
+	char buf[CFG_SHOW_MAX];
 	uint8_t id[16];
 
 	if (s && parse_id(s, id, f->size))
 		memcpy((char *)out + f->off, id, f->size);
 	else
 		cfg_problem(n, "is %s, expected %zu hexadecimal digits%s, not all zero",
-			    s ? cfg_quote(s, buf) : cfg_type_name(n), 2 * f->size,
+			    cfg_show(n, buf), 2 * f->size,
 			    f->size == 16 ? " or the form of a UUID" : "");
 }
 
@@ -297,10 +286,16 @@ static const struct cfg_field *find(const struct cfg_field *f, const char *name)
 	return NULL;
 }
 
-/* Of inserting, deleting and replacing characters; for texts of up to 31. */
+/* nvme-cli spells its long options with dashes. */
+static bool same_letter(char a, char b)
+{
+	return tolower((unsigned char)a) == tolower((unsigned char)b) || (a == '-' && b == '_');
+}
+
+/* Of inserting, deleting and replacing characters; @b is shorter than CFG_NAME_MAX. */
 static unsigned edit_distance(const char *a, const char *b)
 {
-	unsigned row[32], n = (unsigned)strlen(b);
+	unsigned row[CFG_NAME_MAX], n = (unsigned)strlen(b);
 
 	for (unsigned j = 0; j <= n; j++)
 		row[j] = j;
@@ -309,7 +304,7 @@ static unsigned edit_distance(const char *a, const char *b)
 
 		row[0] = i;
 		for (unsigned j = 1; j <= n; j++) {
-			unsigned best = diagonal + (a[i - 1] != b[j - 1]);
+			unsigned best = diagonal + !same_letter(a[i - 1], b[j - 1]);
 
 			diagonal = row[j];
 			if (row[j] + 1 < best)
@@ -322,15 +317,31 @@ static unsigned edit_distance(const char *a, const char *b)
 	return row[n];
 }
 
-static void unknown_key(const struct cfg_node *n, const struct cfg_field *f)
+/* Whether an object of this variant has it for sure. */
+static bool applies(const struct cfg_field *f, const struct cfg_variant *v)
+{
+	return !f->only || (v && (f->only & v->bit));
+}
+
+/* Whether an object of this variant may have it. */
+static bool fits(const struct cfg_field *f, const struct cfg_variant *v)
+{
+	return !v || !v->bit || applies(f, v);
+}
+
+static void unknown_key(const struct cfg_node *n, const struct cfg_field *f,
+			const struct cfg_variant *variant)
 {
 	const char *close = NULL;
 	unsigned least = 3;
 
-	for (; f->name && strlen(n->key) < 32; f++) {
+	/* Not for a file of nothing but problems, which are not shown anyway. */
+	bool look = strlen(n->key) < CFG_NAME_MAX && n->doc->problems < CFG_PROBLEMS_MAX;
+
+	for (; look && f->name; f++) {
 		unsigned d = edit_distance(n->key, f->name);
 
-		if (d < least && d < strlen(f->name) / 2) {
+		if (d < least && d < (strlen(f->name) + 1) / 2 && fits(f, variant)) {
 			least = d;
 			close = f->name;
 		}
@@ -341,19 +352,16 @@ static void unknown_key(const struct cfg_node *n, const struct cfg_field *f)
 		cfg_key_problem(n, "unknown key, expected one of nvmegw.json(5)");
 }
 
-static bool applies(const struct cfg_field *f, const struct cfg_variant *v)
-{
-	return !f->only || (v && (f->only & v->bit));
-}
-
 void cfg_read(const struct cfg_node *n, const struct cfg_field *f,
 	      const struct cfg_variant *variant, void *out)
 {
 	bool is_object = json_is_object(n->value);
+	char buf[CFG_SHOW_MAX];
 
 	if (!is_object)
-		cfg_problem(n, "is %s, expected an object", cfg_type_name(n));
+		cfg_problem(n, "is %s, expected an object", cfg_show(n, buf));
 	for (const struct cfg_field *i = f; i->name; i++) {
+		assert(strlen(i->name) < CFG_NAME_MAX);
 		store_default(i, out);
 		if (is_object && i->required && applies(i, variant) && !cfg_member(n, i->name))
 			cfg_problem(n, "has no \"%s\", which is required", i->name);
@@ -363,8 +371,8 @@ void cfg_read(const struct cfg_node *n, const struct cfg_field *f,
 		const struct cfg_field *field = find(f, member->key);
 
 		if (!field)
-			unknown_key(member, f);
-		else if (variant && variant->bit && !applies(field, variant))
+			unknown_key(member, f, variant);
+		else if (!fits(field, variant))
 			cfg_key_problem(member, "does not fit %s, expected not to be there",
 					variant->name);
 		else
@@ -376,6 +384,7 @@ const struct cfg_node *cfg_array(const struct cfg_node *n, const char *key, unsi
 				 unsigned max)
 {
 	const struct cfg_node *array = cfg_member(n, key);
+	char buf[CFG_SHOW_MAX];
 
 	if (!array)
 		return NULL;
@@ -384,7 +393,7 @@ const struct cfg_node *cfg_array(const struct cfg_node *n, const char *key, unsi
 	if (json_is_array(array->value))
 		cfg_problem(array, "has %u elements, expected %u to %u", array->nr, min, max);
 	else
-		cfg_problem(array, "is %s, expected an array", cfg_type_name(array));
+		cfg_problem(array, "is %s, expected an array", cfg_show(array, buf));
 	return NULL;
 }
 

@@ -28,6 +28,8 @@ struct cfg_word {
 	unsigned value;
 };
 
+#define CFG_NAME_MAX 32 /* a field's name is shorter */
+
 struct cfg_field {
 	const char *name;
 	enum cfg_type type;

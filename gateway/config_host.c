@@ -35,14 +35,14 @@ static bool starts_like(const char *s, const char *form)
 /* Base 2.0, 4.5: "nqn.yyyy-mm.", the reverse domain, ":" and a name; or a UUID of one domain. */
 const char *cfg_check_nqn(const char *nqn)
 {
-	const char *month = nqn + strlen("nqn.9999-");
+	const size_t month = strlen("nqn.9999-"), domain = strlen("nqn.9999-99.");
 	const char *bad = cfg_check_foreign_nqn(nqn), *colon = strchr(nqn, ':');
 	uuid_t uuid;
 
 	if (bad)
 		return bad;
-	if (!starts_like(nqn, "nqn.9999-99.") || atoi(month) < 1 || atoi(month) > 12 || !colon ||
-	    colon == month + 3 || !colon[1])
+	if (!starts_like(nqn, "nqn.9999-99.") || atoi(nqn + month) < 1 || atoi(nqn + month) > 12 ||
+	    !colon || colon == nqn + domain || !colon[1])
 		return "the form nqn.YYYY-MM.REVERSE.DOMAIN:NAME";
 	if (!strncmp(nqn, NQN_UUID_PREFIX, strlen(NQN_UUID_PREFIX)) &&
 	    uuid_parse(nqn + strlen(NQN_UUID_PREFIX), uuid))
@@ -82,6 +82,12 @@ static void first_word(const char *dir, const char *name, char *word, size_t siz
 	fclose(f);
 }
 
+/* An image that was never started says "uninitialized", on all of its copies. */
+static bool is_machine_id(const char *word)
+{
+	return strlen(word) == 32 && strspn(word, "0123456789abcdef") == 32;
+}
+
 /* Not the machine ID itself, which is to be kept secret: see machine-id(5). */
 static void make_hostnqn(const char *etc, char *nqn)
 {
@@ -89,7 +95,7 @@ static void make_hostnqn(const char *etc, char *nqn)
 	uint8_t uuid[16];
 
 	first_word(etc, "machine-id", machine, sizeof(machine));
-	if (!machine[0] && gethostname(machine, sizeof(machine) - 1))
+	if (!is_machine_id(machine) && gethostname(machine, sizeof(machine) - 1))
 		machine[0] = '\0';
 	machine[sizeof(machine) - 1] = '\0';
 	snprintf(seed, sizeof(seed), "nvmegw host of %s", machine);

@@ -11,9 +11,12 @@
 
 /* ---- messages ---- */
 
-char *cfg_quote(const char *text, char buf[CFG_QUOTE_MAX])
+#define QUOTE_MAX (CFG_SHOW_MAX - 2)
+
+/* One line, not too long. */
+static char *quote(const char *text, char buf[QUOTE_MAX])
 {
-	const size_t room = CFG_QUOTE_MAX - sizeof("...");
+	const size_t room = QUOTE_MAX - sizeof("...");
 	size_t n = 0;
 
 	while (text[n] && n < room) {
@@ -40,7 +43,7 @@ static bool plain_key(const char *key)
 
 static void print_path(const struct cfg_node *n, FILE *err)
 {
-	char buf[CFG_QUOTE_MAX];
+	char buf[QUOTE_MAX];
 
 	if (!n->parent) {
 		fputc('$', err);
@@ -50,16 +53,19 @@ static void print_path(const struct cfg_node *n, FILE *err)
 	if (!n->key)
 		fprintf(err, "[%u]", n->index);
 	else if (plain_key(n->key))
-		fprintf(err, ".%s", cfg_quote(n->key, buf));
+		fprintf(err, ".%s", quote(n->key, buf));
 	else
-		fprintf(err, "[\"%s\"]", cfg_quote(n->key, buf));
+		fprintf(err, "[\"%s\"]", quote(n->key, buf));
 }
 
 static void report(const struct cfg_node *n, unsigned line, const char *fmt, va_list ap)
 {
 	FILE *err = n->doc->err;
 
-	n->doc->problems++;
+	if (++n->doc->problems == CFG_PROBLEMS_MAX + 1)
+		fprintf(err, "%s: there are more problems, expected fewer\n", n->doc->file);
+	if (n->doc->problems > CFG_PROBLEMS_MAX)
+		return;
 	fprintf(err, "%s:%u: ", n->doc->file, line);
 	print_path(n, err);
 	fputs(": ", err);
@@ -85,15 +91,36 @@ void cfg_key_problem(const struct cfg_node *n, const char *fmt, ...)
 	va_end(ap);
 }
 
-const char *cfg_type_name(const struct cfg_node *n)
+/* Never like an integer. */
+static void show_real(double v, char buf[CFG_SHOW_MAX])
 {
-	static const char *const names[] = {
-		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",	 [JSON_STRING] = "a string",
-		[JSON_INTEGER] = "a number", [JSON_REAL] = "a fraction", [JSON_TRUE] = "true",
+	snprintf(buf, CFG_SHOW_MAX, "%.15g", v);
+	if (!strpbrk(buf, ".e"))
+		strcat(buf, ".0");
+}
+
+char *cfg_show(const struct cfg_node *n, char buf[CFG_SHOW_MAX])
+{
+	static const char *const words[] = {
+		[JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_TRUE] = "true",
 		[JSON_FALSE] = "false",	     [JSON_NULL] = "null",
 	};
+	char quoted[QUOTE_MAX];
 
-	return names[json_typeof(n->value)];
+	switch (json_typeof(n->value)) {
+	case JSON_STRING:
+		snprintf(buf, CFG_SHOW_MAX, "\"%s\"", quote(json_string_value(n->value), quoted));
+		break;
+	case JSON_INTEGER:
+		snprintf(buf, CFG_SHOW_MAX, "%lld", (long long)json_integer_value(n->value));
+		break;
+	case JSON_REAL:
+		show_real(json_real_value(n->value), buf);
+		break;
+	default:
+		strcpy(buf, words[json_typeof(n->value)]);
+	}
+	return buf;
 }
 
 /* ---- positions ---- */
@@ -248,17 +275,41 @@ static bool read_file(struct cfg_doc *doc, char **text, size_t *len)
 	return true;
 }
 
+/* jansson overlooks some of them, and the walk along the text would end there. */
+static bool has_zero(struct cfg_doc *doc, const char *text, size_t len)
+{
+	const char *zero = memchr(text, '\0', len);
+	unsigned line = 1;
+
+	if (!zero)
+		return false;
+	for (const char *p = text; p < zero; p++)
+		line += *p == '\n';
+	doc->problems++;
+	fprintf(doc->err, "%s:%u: there is a zero byte, expected correct JSON\n", doc->file, line);
+	return true;
+}
+
+static void refuse_text(struct cfg_doc *doc, const json_error_t *e)
+{
+	bool twice = json_error_code(e) == json_error_duplicate_key;
+	char buf[QUOTE_MAX];
+
+	doc->problems++;
+	fprintf(doc->err, "%s:%d: %s, expected %s\n", doc->file, e->line > 0 ? e->line : 1,
+		quote(e->text, buf), twice ? "each key once" : "correct JSON");
+}
+
 static bool parse(struct cfg_doc *doc, const char *text, size_t len)
 {
 	struct cursor c = {.p = text, .line = 1};
-	char buf[CFG_QUOTE_MAX];
 	json_error_t e;
 
+	if (has_zero(doc, text, len))
+		return false;
 	doc->json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &e);
 	if (!doc->json) {
-		doc->problems++;
-		fprintf(doc->err, "%s:%d: %s, expected correct JSON\n", doc->file,
-			e.line > 0 ? e.line : 1, cfg_quote(e.text, buf));
+		refuse_text(doc, &e);
 		return false;
 	}
 	doc->root.doc = doc;

@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#define CFG_FILE_MAX (16u << 20) /* bytes */
+#define CFG_FILE_MAX	 (16u << 20) /* bytes */
+#define CFG_PROBLEMS_MAX 100	     /* that are reported */
 
 struct cfg_doc;
 
@@ -39,18 +40,15 @@ void cfg_doc_free(struct cfg_doc *doc);
 
 /* The member of an object, or NULL; no object has no members. */
 const struct cfg_node *cfg_member(const struct cfg_node *n, const char *key);
-/* "an object", "an integer"... for messages */
-const char *cfg_type_name(const struct cfg_node *n);
-
-/* One line: where @n is, then the message. */
+/* One line: where @n is, then the message. Beyond CFG_PROBLEMS_MAX they are only counted. */
 __attribute__((format(printf, 2, 3))) void cfg_problem(const struct cfg_node *n, const char *fmt,
 						       ...);
 /* The same, for what is wrong with the key. */
 __attribute__((format(printf, 2, 3))) void cfg_key_problem(const struct cfg_node *n,
 							   const char *fmt, ...);
 
-/* @text fit for a message: one line, not too long. Returns buf. */
-#define CFG_QUOTE_MAX 72
-char *cfg_quote(const char *text, char buf[CFG_QUOTE_MAX]);
+/* The value fit for a message: one line, not too long, "an object" and "an array". Returns buf. */
+#define CFG_SHOW_MAX 80
+char *cfg_show(const struct cfg_node *n, char buf[CFG_SHOW_MAX]);
 
 #endif

@@ -24,12 +24,21 @@ static const char *check_traddr(const char *traddr)
 	return addr_parse(&a, traddr, "1") ? "an IPv4 or IPv6 address in digits" : NULL;
 }
 
+static const char *check_advertise(const char *traddr)
+{
+	struct addr a;
+
+	if (addr_parse(&a, traddr, "1") || addr_is_any(&a))
+		return "the IPv4 or IPv6 address, in digits, at which hosts reach the listener";
+	return NULL;
+}
+
 #define AT(member) CFG_AT(struct listener_text, member)
 static const struct cfg_field fields[] = {
 	{"transport", CFG_WORD, AT(transport), .required = true, .words = transports},
 	{"traddr", CFG_TEXT, AT(traddr), .required = true, .check = check_traddr},
 	{"trsvcid", CFG_PORT, AT(port), .min = 1, .max = 65535, .def = 4420},
-	{"advertise", CFG_TEXT, AT(l.traddr_out), .check = check_traddr},
+	{"advertise", CFG_TEXT, AT(l.traddr_out), .check = check_advertise},
 	{"in_capsule_data", CFG_UINT, AT(l.tgt.in_capsule_data), .max = SEG_SIZE, .def = 8192,
 	 .multiple = 16},
 	/* NVMe/TCP: MAXH2CDATA is at least 4096 and in dwords */
@@ -71,6 +80,24 @@ static void check_others(const struct cfg_node *n, const struct listener_cfg *al
 	}
 }
 
+static void check_advertised(const struct cfg_node *n, const struct listener_text *t,
+			     const struct addr *at)
+{
+	struct addr out;
+
+	if (!t->l.traddr_out[0] || addr_parse(&out, t->l.traddr_out, "1"))
+		return;
+	if (!addr_is_any(at))
+		cfg_key_problem(cfg_member(n, "advertise"),
+				"fits a wildcard traddr only, expected not to be there: hosts are "
+				"told the traddr %s",
+				t->traddr);
+	else if (out.ss.ss_family != at->ss.ss_family)
+		cfg_problem(cfg_member(n, "advertise"),
+			    "is not of the address family of traddr, expected both IPv4 or both "
+			    "IPv6");
+}
+
 static void read_listener(const struct cfg_node *n, struct listener_cfg *all, unsigned i)
 {
 	struct listener_text t = {0};
@@ -83,11 +110,7 @@ static void read_listener(const struct cfg_node *n, struct listener_cfg *all, un
 	if (!t.traddr[0] || addr_parse(&all[i].addr, t.traddr, port))
 		return;
 	check_others(n, all, i);
-	if (t.l.traddr_out[0] && !addr_is_any(&all[i].addr))
-		cfg_key_problem(cfg_member(n, "advertise"),
-				"fits a wildcard traddr only, expected not to be there: hosts are "
-				"told the traddr %s",
-				t.traddr);
+	check_advertised(n, &t, &all[i].addr);
 }
 
 void cfg_listeners(const struct cfg_node *root, struct gw_config *cfg)

@@ -31,36 +31,29 @@ static const struct cfg_word identities[] = {
 	{0},
 };
 
-static const char *check_policy(const char *name)
-{
-	enum mp_policy p;
-
-	return mp_policy_parse(name, &p) ? "\"failover\" or \"round-robin\"" : NULL;
-}
-
-/* As in the file, beside what goes into the struct as it is. */
-struct subsystem_text {
-	struct subsys_cfg ss;
-	char policy[32];
+static const struct cfg_word policies[] = {
+	{"failover", MP_POLICY_FAILOVER},
+	{"round-robin", MP_POLICY_ROUND_ROBIN},
+	{0},
 };
 
-#define AT(member) CFG_AT(struct subsystem_text, member)
+#define AT(member) CFG_AT(struct subsys_cfg, member)
 static const struct cfg_field fields[] = {
-	{"nqn", CFG_TEXT, AT(ss.mp.nqn), .required = true, .check = check_subsystem_nqn},
-	{"serial", CFG_TEXT, AT(ss.serial), .check = check_ascii},
-	{"model", CFG_TEXT, AT(ss.model), .text = "nvmegw", .check = check_ascii},
-	{"cntlid_min", CFG_UINT, AT(ss.cntlid_min), .min = 1, .max = 0xffef, .def = 1},
-	{"cntlid_max", CFG_UINT, AT(ss.cntlid_max), .min = 1, .max = 0xffef, .def = 0xffef},
-	{"policy", CFG_TEXT, AT(policy), .text = "failover", .check = check_policy},
-	{"no_path_timeout", CFG_SECONDS, AT(ss.mp.no_path_timeout), .max = 86400, .def = 20},
-	{"max_held", CFG_UINT, AT(ss.mp.max_held), .min = 1, .max = 65536},
-	{"max_transfer_kib", CFG_UINT, AT(ss.max_transfer), .min = 8,
-	 .max = REQUEST_MAX_DATA / 1024, .def = 1024, .unit = 1024, .power_of_two = true},
-	{"max_io_queues", CFG_UINT, AT(ss.max_io_queues), .min = 1, .max = 1024, .def = 64},
-	{"queue_size", CFG_UINT, AT(ss.max_queue_size), .min = 2, .max = 1024, .def = 128},
-	{"max_controllers", CFG_UINT, AT(ss.max_controllers), .min = 1, .max = 0xffef, .def = 256},
-	{"identity", CFG_WORD, AT(ss.identity), .words = identities},
-	{"allow_any_host", CFG_BOOL, AT(ss.allow_any_host)},
+	{"nqn", CFG_TEXT, AT(mp.nqn), .required = true, .check = check_subsystem_nqn},
+	{"serial", CFG_TEXT, AT(serial), .check = check_ascii},
+	{"model", CFG_TEXT, AT(model), .text = "nvmegw", .check = check_ascii},
+	{"cntlid_min", CFG_UINT, AT(cntlid_min), .min = 1, .max = 0xffef, .def = 1},
+	{"cntlid_max", CFG_UINT, AT(cntlid_max), .min = 1, .max = 0xffef, .def = 0xffef},
+	{"policy", CFG_WORD, AT(mp.policy), .words = policies},
+	{"no_path_timeout", CFG_SECONDS, AT(mp.no_path_timeout), .max = 86400, .def = 20},
+	{"max_held", CFG_UINT, AT(mp.max_held), .min = 1, .max = 65536},
+	{"max_transfer_kib", CFG_UINT, AT(max_transfer), .min = 8, .max = REQUEST_MAX_DATA / 1024,
+	 .def = 1024, .unit = 1024, .power_of_two = true},
+	{"max_io_queues", CFG_UINT, AT(max_io_queues), .min = 1, .max = 1024, .def = 64},
+	{"queue_size", CFG_UINT, AT(max_queue_size), .min = 2, .max = 1024, .def = 128},
+	{"max_controllers", CFG_UINT, AT(max_controllers), .min = 1, .max = 0xffef, .def = 256},
+	{"identity", CFG_WORD, AT(identity), .words = identities},
+	{"allow_any_host", CFG_BOOL, AT(allow_any_host)},
 	{.name = "allowed_hosts", .type = CFG_OTHER},
 	{.name = "namespaces", .type = CFG_OTHER},
 	{"upstreams", CFG_OTHER, .required = true},
@@ -89,7 +82,10 @@ static void read_hosts(const struct cfg_node *n, struct subsys_cfg *ss)
 	const struct cfg_node *any = cfg_member(n, "allow_any_host");
 
 	if (!cfg_member(n, "allowed_hosts")) {
-		ss->allow_any_host = ss->allow_any_host || !any;
+		if (any && json_is_false(any->value))
+			cfg_problem(any, "is false and there are no \"allowed_hosts\", expected a "
+					 "list of them, empty when no host may connect");
+		ss->allow_any_host = true;
 		return;
 	}
 	if (ss->allow_any_host)
@@ -124,6 +120,17 @@ static bool same_ident(const struct ns_ident *a, const struct ns_ident *b)
 	       !memcmp(a->eui64, b->eui64, sizeof(a->eui64));
 }
 
+static void check_nsid(const struct cfg_node *n, const struct subsys_cfg *ss, uint32_t nsid)
+{
+	uint32_t max = subsystem_max_nsid(ss->max_transfer);
+
+	if (nsid > max)
+		cfg_problem(cfg_member(n, "nsid"),
+			    "is %u, expected 1 to %u, as many as the ANA log has room for within "
+			    "max_transfer_kib",
+			    nsid, max);
+}
+
 static void check_namespace(const struct cfg_node *n, const struct subsys_namespace_cfg *all,
 			    unsigned i)
 {
@@ -139,12 +146,14 @@ static void check_namespace(const struct cfg_node *n, const struct subsys_namesp
 	}
 }
 
-static void read_namespace(const struct cfg_node *n, struct subsys_namespace_cfg *all, unsigned i)
+static void read_namespace(const struct cfg_node *n, struct subsys_cfg *ss, unsigned i)
 {
+	struct subsys_namespace_cfg *all = ss->namespaces;
 	struct ns_ident *id = &all[i].ident;
 	unsigned before = n->doc->problems;
 
 	cfg_read(n, namespace_fields, NULL, &all[i]);
+	check_nsid(n, ss, all[i].nsid);
 	id->has_uuid = cfg_member(n, "uuid");
 	id->has_nguid = cfg_member(n, "nguid");
 	id->has_eui64 = cfg_member(n, "eui64");
@@ -158,14 +167,14 @@ static void read_namespace(const struct cfg_node *n, struct subsys_namespace_cfg
 
 static void read_namespaces(const struct cfg_node *n, struct subsys_cfg *ss)
 {
-	const struct cfg_node *list = cfg_array(n, "namespaces", 0, SUBSYS_MAX_NSID);
+	const struct cfg_node *list = cfg_array(n, "namespaces", 1, SUBSYS_MAX_NSID);
 
 	if (!list)
 		return;
 	ss->namespaces = cfg_alloc(list->nr, sizeof(ss->namespaces[0]));
 	ss->nr_namespaces = list->nr;
 	for (unsigned i = 0; i < list->nr; i++)
-		read_namespace(&list->children[i], ss->namespaces, i);
+		read_namespace(&list->children[i], ss, i);
 }
 
 /* ---- all ---- */
@@ -195,11 +204,8 @@ static void read_subsystem(const struct cfg_node *n, const struct cfg_defaults *
 			   struct subsys_cfg *all, unsigned i)
 {
 	struct subsys_cfg *ss = &all[i];
-	struct subsystem_text t = {0};
 
-	cfg_read(n, fields, NULL, &t);
-	*ss = t.ss;
-	mp_policy_parse(t.policy, &ss->mp.policy);
+	cfg_read(n, fields, NULL, ss);
 	if (!ss->mp.max_held)
 		ss->mp.max_held = defaults->requests;
 	if (!ss->serial[0])

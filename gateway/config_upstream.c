@@ -140,8 +140,8 @@ static void set_addresses(const struct cfg_node *n, const struct upstream_text *
 	any_port(&up->host_addr);
 	if (up->host_addr.ss.ss_family != up->addr.ss.ss_family)
 		cfg_problem(cfg_member(n, "host_traddr"),
-			    "is not of the same address family as traddr, expected both IPv4 or "
-			    "both IPv6");
+			    "is not of the address family of traddr, expected both IPv4 or both "
+			    "IPv6");
 }
 
 /* An NQN and a host ID that are configured apart may belong to different hosts. */
@@ -151,11 +151,10 @@ static void set_host(const struct upstream_text *t, const struct cfg_defaults *d
 	static const uint8_t none[16];
 	struct host_id id = t->host;
 
-	if (!id.hostnqn[0]) {
+	if (!id.hostnqn[0])
 		strcpy(id.hostnqn, d->host.hostnqn);
-		if (!memcmp(id.hostid, none, sizeof(none)))
-			memcpy(id.hostid, d->host.hostid, sizeof(id.hostid));
-	}
+	if (!strcmp(id.hostnqn, d->host.hostnqn) && !memcmp(id.hostid, none, sizeof(none)))
+		memcpy(id.hostid, d->host.hostid, sizeof(id.hostid));
 	host_id_of(&id, d->etc);
 	strcpy(up->hostnqn, id.hostnqn);
 	memcpy(up->hostid, id.hostid, sizeof(up->hostid));

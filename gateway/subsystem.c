@@ -34,7 +34,7 @@ void subsystem_init_discovery(struct subsystem *ss, struct gateway *gw)
 }
 
 /* A host gives ANA up when the log of all groups does not fit one transfer. */
-static uint32_t nsids_that_fit(uint32_t max_transfer)
+uint32_t subsystem_max_nsid(uint32_t max_transfer)
 {
 	uint32_t each = sizeof(struct nvme_ana_group_desc) + sizeof(uint32_t);
 	uint32_t n = (max_transfer - (uint32_t)sizeof(struct nvme_ana_log)) / each;
@@ -69,7 +69,7 @@ struct subsystem *subsystem_new(struct gateway *gw, const struct subsys_cfg *cfg
 		abort();
 	init(ss, gw, cfg->mp.nqn, cfg->cntlid_min, cfg->cntlid_max, cfg->max_controllers);
 	ss->cfg = cfg;
-	ss->max_nsid = nsids_that_fit(cfg->max_transfer);
+	ss->max_nsid = subsystem_max_nsid(cfg->max_transfer);
 	ss->files = calloc(cfg->nr_upstreams + 1, sizeof(ss->files[0]));
 	if (!ss->files)
 		abort();

@@ -41,6 +41,9 @@ struct subsystem {
 	struct file_ns **files; /* by upstream, of the kind "file"; until its start */
 };
 
+/* How many NSIDs there are when a transfer has up to @max_transfer bytes. */
+uint32_t subsystem_max_nsid(uint32_t max_transfer);
+
 /* Opens what can fail to open; NULL after logging why. */
 struct subsystem *subsystem_new(struct gateway *gw, const struct subsys_cfg *cfg);
 /* Starts its upstreams; gateway.mp is set. */
