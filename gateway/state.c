@@ -11,7 +11,7 @@
 #include "gateway/state_json.h"
 #include "transport/log.h"
 
-#define RETRY_DELAY (10 * NSEC_PER_SEC)
+#define RETRY_DELAY (2 * NSEC_PER_SEC)
 
 /* One write, with all that its thread touches. */
 struct save {
@@ -21,6 +21,7 @@ struct save {
 	char *text;
 	uint64_t version;
 	int error;
+	bool threaded; /* else it has failed without */
 	pthread_t thread;
 };
 
@@ -56,6 +57,12 @@ static void note_result(struct state *s, uint64_t version, int error)
 	s->error = error;
 }
 
+static void join(struct save *save)
+{
+	if (save->threaded)
+		pthread_join(save->thread, NULL);
+}
+
 static void start_save(struct state *s);
 
 /* Called again when it is done, and does nothing when all is on disk. */
@@ -65,7 +72,7 @@ static void on_saved(void *arg)
 	struct state *s = save->owner;
 
 	if (s) {
-		pthread_join(save->thread, NULL);
+		join(save);
 		s->save = NULL;
 		note_result(s, save->version, save->error);
 		if (s->version > s->tried)
@@ -98,18 +105,21 @@ static void start_save(struct state *s)
 	save = calloc(1, sizeof(*save));
 	if (!save)
 		abort();
-	*save = (struct save){.control = s->control, .dir = &s->dir, .version = s->version};
-	save->text = state_maps_text(&s->maps);
+	*save = (struct save){
+		.owner = s,
+		.control = s->control,
+		.dir = &s->dir,
+		.text = state_maps_text(&s->maps),
+		.version = s->version,
+	};
+	s->save = save;
 	s->writes++;
 	e = pthread_create(&save->thread, NULL, save_main, save);
-	if (!e) {
-		save->owner = s;
-		s->save = save;
-		return;
+	save->threaded = !e;
+	if (e) {
+		save->error = -e;
+		loop_post(s->control, on_saved, save);
 	}
-	note_result(s, s->version, -e);
-	loop_timer_arm(&s->retry, RETRY_DELAY);
-	loop_post(s->control, on_saved, save); /* without owner: only freed */
 }
 
 static void on_retry(void *arg)
@@ -121,7 +131,7 @@ static void on_retry(void *arg)
 
 static bool load(struct state *s)
 {
-	char what[256];
+	char what[512];
 	json_t *doc;
 	bool ok;
 
@@ -157,7 +167,7 @@ static void save_last(struct state *s)
 	char *text;
 
 	if (s->save) {
-		pthread_join(s->save->thread, NULL);
+		join(s->save);
 		note_result(s, s->save->version, s->save->error);
 		s->save->owner = NULL; /* its message is in the loop, and frees it */
 	}
@@ -253,7 +263,8 @@ uint32_t state_nsid(struct state *s, const char *nqn, const struct ns_ident *id,
 		s->version++;
 	}
 	*waiting = s->dir.fd >= 0 && ns->version > s->tried;
-	start_save(s);
+	if (s->version > s->tried) /* what has failed is for the timer */
+		start_save(s);
 	return ns->nsid;
 }
 

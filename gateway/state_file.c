@@ -46,18 +46,43 @@ static bool take_lock(struct state_dir *d)
 	return false;
 }
 
+/* A new folder is only there after a crash if the one around it is on disk too. */
+static int sync_parent(int dirfd)
+{
+	int fd = openat(dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC), e;
+
+	if (fd < 0)
+		return -errno;
+	e = fsync(fd) ? -errno : 0;
+	close(fd);
+	return e;
+}
+
+static bool open_dir(struct state_dir *d)
+{
+	bool made = !mkdir(d->path, 0755);
+	int e;
+
+	if (!made && errno != EEXIST) {
+		log_err("%s: cannot be made: %s; make it by hand, or set another \"state_dir\"",
+			d->path, strerror(errno));
+		return false;
+	}
+	d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->fd < 0) {
+		log_err("%s: %s; \"state_dir\" must be a folder", d->path, strerror(errno));
+		return false;
+	}
+	e = made ? sync_parent(d->fd) : 0;
+	if (e)
+		log_err("%s: made, but not for good: %s", d->path, strerror(-e));
+	return !e;
+}
+
 bool state_dir_open(struct state_dir *d, const char *path)
 {
 	*d = (struct state_dir){.path = path, .fd = -1, .lock = -1};
-	if (mkdir(path, 0755) && errno != EEXIST) {
-		log_err("%s: cannot be made: %s; make it by hand, or set another \"state_dir\"",
-			path, strerror(errno));
-		return false;
-	}
-	d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (d->fd < 0)
-		log_err("%s: %s; \"state_dir\" must be a folder", path, strerror(errno));
-	if (d->fd >= 0 && take_lock(d))
+	if (open_dir(d) && take_lock(d))
 		return true;
 	state_dir_close(d);
 	return false;
