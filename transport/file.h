@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Inside of the local kind "file": the namespace (file.c), the emulated controller's admin queue
- * (file_admin.c) and its I/O queues (file_io.c). Others use initiator.h.
+ * (file_admin.c) and its I/O queues (file_io.c, file_claim.c). Others use initiator.h.
  */
 #ifndef TRANSPORT_FILE_H
 #define TRANSPORT_FILE_H
@@ -13,9 +13,10 @@
 #include "transport/initiator.h"
 #include "transport/nvme.h"
 
-#define FILE_NSID 1u
+#define FILE_NSID   1u
+#define FILE_CLAIMS 4096u
 
-/* Opened on control, read by any loop; only `lost` changes. */
+/* Opened on control, read by any loop; only `lost` and `claims` change. */
 struct file_ns {
 	int fd;
 	char *path; /* canonical, for log lines */
@@ -33,7 +34,21 @@ struct file_ns {
 	 * so we remember: no Flush may succeed any more, on any queue.
 	 */
 	atomic_bool lost;
+	atomic_uint claims[FILE_CLAIMS]; /* file_claim.c */
 };
+
+/* The pages that a command reads or writes. */
+struct file_claim {
+	uint64_t page, wanted;
+	uint32_t pages; /* 0: none held */
+	bool writes;	/* set before it is taken */
+	bool wants;	/* refused at the page `wanted` */
+};
+
+/* True, or false when a command that is under way is in the way: to be tried again later. */
+bool file_claim_take(struct file_ns *ns, struct file_claim *k, uint64_t pos, uint64_t len);
+/* Nothing to do when none is held or waited for. */
+void file_claim_drop(struct file_ns *ns, struct file_claim *k);
 
 /* What I/O gets in the namespace's ANA state; 0 when it is accessible. */
 uint16_t file_ana_status(const struct file_ns *ns);

@@ -23,7 +23,7 @@
 #define SCRATCH_SIZE (128u * 1024)
 #define ZERO_SIZE    (64u * 1024)
 #define ZERO_IOVS    16u
-#define SUBMIT_RETRY NSEC_PER_MSEC
+#define RETRY	     NSEC_PER_MSEC /* of what the kernel or another queue is in the way of */
 
 #define CDW12_FUA  (1u << 30)
 #define CDW12_DEAC (1u << 25)
@@ -52,6 +52,7 @@ struct file_op {
 	uint64_t len, done;
 	uint16_t range; /* Dataset Management: the present one */
 	bool fua, has_scratch;
+	struct file_claim claim;
 };
 
 struct file_io {
@@ -71,6 +72,7 @@ struct file_io {
 	struct file_op *ops;
 	struct file_fifo ready;	   /* to have its (next) operation prepared */
 	struct file_fifo scratchy; /* waiting for the scratch memory */
+	struct file_fifo blocked;  /* waiting for a claim */
 	struct iovec iovs[IOVS];
 	unsigned nr_iovs;
 	unsigned prepared; /* operations given to the ring and not yet ended */
@@ -470,12 +472,13 @@ static uint16_t begin_dsm(struct file_io *fi, struct file_op *op, const struct r
 static const struct command {
 	uint16_t (*begin)(struct file_io *fi, struct file_op *op, const struct request *req);
 	bool writes, scratch;
+	bool claims; /* its extent, while it is under way */
 } commands[] = {
 	[nvme_cmd_flush] = {begin_flush},
-	[nvme_cmd_write] = {begin_write, .writes = true},
-	[nvme_cmd_read] = {begin_read},
-	[nvme_cmd_compare] = {begin_check, .scratch = true},
-	[nvme_cmd_write_zeroes] = {begin_write_zeroes, .writes = true},
+	[nvme_cmd_write] = {begin_write, .writes = true, .claims = true},
+	[nvme_cmd_read] = {begin_read, .claims = true},
+	[nvme_cmd_compare] = {begin_check, .scratch = true, .claims = true},
+	[nvme_cmd_write_zeroes] = {begin_write_zeroes, .writes = true, .claims = true},
 	[nvme_cmd_dsm] = {begin_dsm, .writes = true},
 	[nvme_cmd_verify] = {begin_check, .scratch = true},
 };
@@ -542,10 +545,35 @@ static bool take_scratch(struct file_io *fi, struct file_op *op)
 	return true;
 }
 
+/* They all try again, oldest first. */
+static void unblock(struct file_io *fi)
+{
+	for (uint16_t n = fi->blocked.n; n; n--)
+		make_ready(fi, file_fifo_pop(&fi->blocked));
+}
+
+/* False when the command has to wait for others that have its pages; unblock() brings it back. */
+static bool take_claim(struct file_io *fi, struct file_op *op)
+{
+	const struct command *cmd = command_of(&request_of(fi, op)->sqe);
+
+	if (!cmd->claims || op->claim.pages)
+		return true;
+	op->claim.writes = cmd->writes;
+	if (file_claim_take(fi->ns, &op->claim, op->pos, op->len))
+		return true;
+	file_fifo_push(&fi->blocked, slot_of(fi, op));
+	return false;
+}
+
 static void finish(struct file_io *fi, struct file_op *op, uint16_t status)
 {
 	if (op->has_scratch)
 		release_scratch(fi, op);
+	if (op->claim.pages) {
+		file_claim_drop(fi->ns, &op->claim);
+		unblock(fi);
+	}
 	file_give_back(&fi->qp, &fi->slots, slot_of(fi, op), 0, status);
 }
 
@@ -563,6 +591,8 @@ static void advance(struct file_io *fi, struct file_op *op)
 			return;
 		}
 	}
+	if (!take_claim(fi, op))
+		return;
 	sqe = io_uring_get_sqe(&fi->ring);
 	assert(sqe);
 	op->step->prepare(fi, op, sqe);
@@ -614,10 +644,11 @@ static void run(struct file_io *fi)
 		else
 			taken = submit_prepared(fi);
 	}
-	/* The kernel is out of memory: a little later then. */
-	if (!submit_prepared(fi))
-		loop_timer_arm(&fi->retry, SUBMIT_RETRY);
+	taken = submit_prepared(fi);
 	reap(fi);
+	/* The kernel is out of memory, or another queue has the pages: a little later then. */
+	if (!taken || fi->blocked.n)
+		loop_timer_arm(&fi->retry, RETRY);
 }
 
 static void on_hook(void *arg)
@@ -634,7 +665,10 @@ static void on_hook(void *arg)
 
 static void on_retry(void *arg)
 {
-	run(arg);
+	struct file_io *fi = arg;
+
+	unblock(fi);
+	run(fi);
 }
 
 static void on_readable(void *arg, unsigned events)
@@ -658,6 +692,7 @@ static void release(struct file_io *fi)
 	file_slots_fini(&fi->slots);
 	file_fifo_fini(&fi->ready);
 	file_fifo_fini(&fi->scratchy);
+	file_fifo_fini(&fi->blocked);
 	free(fi);
 }
 
@@ -695,7 +730,8 @@ static int set_up(struct file_io *fi, uint16_t entries)
 	fi->scratch = scratch;
 	fi->ops = calloc(entries, sizeof(*fi->ops));
 	if (!fi->ops || file_slots_init(&fi->slots, entries) ||
-	    file_fifo_init(&fi->ready, entries) || file_fifo_init(&fi->scratchy, entries))
+	    file_fifo_init(&fi->ready, entries) || file_fifo_init(&fi->scratchy, entries) ||
+	    file_fifo_init(&fi->blocked, entries))
 		return -ENOMEM;
 	fi->fd = open_again(fi->ns);
 	if (fi->fd < 0)
@@ -770,6 +806,8 @@ void file_io_close(struct ini_qpair *qp)
 	qp->live = false;
 	loop_hook_cancel(qp->loop, &fi->hook);
 	drain(fi);
+	for (uint16_t i = 0; i < fi->slots.total; i++)
+		file_claim_drop(fi->ns, &fi->ops[i].claim);
 	file_cancel_all(qp, &fi->slots);
 	release(fi);
 }

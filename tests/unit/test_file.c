@@ -7,13 +7,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "transport/initiator.h"
+#include "transport/file.h"
 #include "transport/pool.h"
 
 #define BLOCK	     512u
@@ -540,6 +541,137 @@ static void test_close_in_flight(void **state)
 	do_read(0, 1, 0, true, 0);
 }
 
+/* ---- blocks are read and written whole ---- */
+
+#define BIG   65536u
+#define TURNS 2000u
+
+static atomic_bool writing;
+
+static void on_big_done(struct request *req, int error)
+{
+	assert_int_equal(error, 0);
+	assert_int_equal(nvme_cqe_status(&req->cqe), 0);
+	*(bool *)req->complete_arg = true;
+}
+
+static void big_io(struct loop *l, struct ini_qpair *qp, struct request *req)
+{
+	bool done = false;
+
+	req->complete_arg = &done;
+	assert_int_equal(ini_file.submit(qp, req), 0);
+	while (!done)
+		loop_turn(l, true);
+}
+
+static struct request *big_request(struct pool *from, uint8_t opcode)
+{
+	struct request *req = pool_get(from);
+
+	req->sqe = (struct nvme_sqe){.opcode = opcode, .nsid = htole32(1)};
+	req->dir = nvme_sqe_dir(&req->sqe);
+	req->data_len = BIG;
+	req->ini_done = on_big_done;
+	assert_int_equal(request_alloc_data(req, BIG), 0);
+	if (req->dir == NVME_DIR_H2C)
+		req->filled = BIG;
+	return req;
+}
+
+/* Another worker with a queue of its own; the number of reads that saw half of a write. */
+static void *read_big(void *arg)
+{
+	struct ini_params params = {.qid = 2, .sq_size = DEPTH, .file_ns = ns};
+	static const struct ini_ops quiet = {.connected = on_connected};
+	struct loop *l = loop_new(2, -1);
+	struct pool *p = pool_new(l, 4, 16);
+	struct ini_qpair *qp = ini_file.connect(l, &params, &quiet, NULL);
+	struct request *req = big_request(p, nvme_cmd_read);
+	static uint8_t got[BIG];
+	uintptr_t torn = 0;
+
+	while (!qp->live)
+		loop_turn(l, true);
+	while (atomic_load(&writing)) {
+		big_io(l, qp, req);
+		request_copy_out(req, 0, got, BIG);
+		torn += memcmp(got, got + 1, BIG - 1) != 0;
+	}
+	pool_put(req);
+	ini_file.close(qp);
+	pool_free(p);
+	loop_free(l);
+	return (void *)torn;
+}
+
+/* With big blocks what would be rare with small ones happens soon. */
+static void test_no_torn_blocks(void **state)
+{
+	struct file_ns_config cfg = config();
+	struct request *req;
+	uint8_t fill[BIG];
+	pthread_t reader;
+	void *torn;
+
+	close_ns();
+	cfg.block_size = BIG;
+	open_ns(&cfg);
+	atomic_store(&writing, true);
+	assert_int_equal(pthread_create(&reader, NULL, read_big, NULL), 0);
+	req = big_request(pool, nvme_cmd_write);
+	for (unsigned i = 0; i < TURNS; i++) {
+		memset(fill, (int)(i & 0xff), BIG);
+		request_copy_in(req, 0, fill, BIG);
+		big_io(loop, io, req);
+	}
+	pool_put(req);
+	atomic_store(&writing, false);
+	pthread_join(reader, &torn);
+	assert_null(torn);
+}
+
+static bool take(struct file_claim *k, bool writes, uint64_t pos, uint64_t len)
+{
+	k->writes = writes;
+	return file_claim_take(ns, k, pos, len);
+}
+
+static void test_claims(void **state)
+{
+	struct file_claim r[2] = {0}, w[2] = {0}, far = {0};
+
+	assert_true(take(&r[0], false, 0, 512));
+	assert_true(take(&r[1], false, 3584, 1024)); /* in two pages */
+	assert_false(take(&w[0], true, 4096, 512));
+	assert_true(take(&far, true, 8192, 4096));
+	file_claim_drop(ns, &r[1]);
+	/* Who wants to write keeps new readers out, until it gives up. */
+	assert_false(take(&r[1], false, 4096, 512));
+	file_claim_drop(ns, &w[0]);
+	assert_true(take(&r[1], false, 4096, 512));
+	file_claim_drop(ns, &r[1]);
+	assert_true(take(&w[0], true, 4096, 4096));
+	assert_false(take(&w[1], true, 0, 8192));
+	assert_false(take(&r[1], false, 4096, 512));
+	/* Refused elsewhere the second time, it no longer wants what it was refused first. */
+	file_claim_drop(ns, &r[0]);
+	assert_false(take(&w[1], true, 0, 8192));
+	assert_true(take(&r[0], false, 0, 512));
+	file_claim_drop(ns, &w[0]);
+	assert_false(take(&r[1], false, 4096, 512));
+	file_claim_drop(ns, &r[0]);
+	assert_true(take(&w[1], true, 0, 8192));
+	file_claim_drop(ns, &w[1]);
+	file_claim_drop(ns, &far);
+	/* More than all */
+	assert_true(take(&w[0], true, 4096, UINT64_C(1) << 40));
+	assert_false(take(&r[0], false, 0, 512));
+	file_claim_drop(ns, &w[0]);
+	for (unsigned i = 0; i < FILE_CLAIMS; i++)
+		assert_int_equal(atomic_load(&ns->claims[i]), 0);
+}
+
 static void test_submit_before_connected(void **state)
 {
 	struct ini_params params = {.qid = 2, .sq_size = 4, .file_ns = ns};
@@ -926,6 +1058,8 @@ int main(void)
 		T(test_cut_file),
 		T(test_ana_states),
 		T(test_close_in_flight),
+		T(test_no_torn_blocks),
+		T(test_claims),
 		T(test_submit_before_connected),
 		T(test_properties),
 		T(test_identify_ctrl),
