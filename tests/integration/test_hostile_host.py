@@ -10,7 +10,7 @@ from wire import (CMD, DISCOVERY_NQN, H2C_DATA, H2C_TERM, ICREQ, R2T, Closed, Ho
                   icreq, io_queue, pdu, sgl, sgl_inline, sgl_transport, sqe, wait_for)
 
 # Fatal error status of term-reqs (TCP transport 1.0, 3.6.2.2 and 3.6.2.3)
-FES_FIELD, FES_SEQ, FES_HDGST, FES_RANGE, FES_LIMIT = 1, 2, 3, 4, 5
+FES_FIELD, FES_SEQ, FES_HDGST, FES_RANGE, FES_LIMIT, FES_PARAM = 1, 2, 3, 4, 5, 6
 
 READ, WRITE, FLUSH, COMPARE, WRITE_ZEROES, DSM, VERIFY = 2, 1, 0, 5, 8, 9, 0x0C
 DNR = 0x4000
@@ -49,11 +49,10 @@ class HostileHost(StackTest):
 
     def test_bad_first_pdus(self):
         for data, want in [
-                (icreq(pfv=1), FES_FIELD),
+                (icreq(pfv=1), FES_PARAM),
                 (icreq(hpda=32), FES_FIELD),
                 (pdu(ICREQ, bytes(120), plen=127), FES_FIELD),
                 (pdu(ICREQ, bytes(120), hlen=64), FES_FIELD),
-                (pdu(ICREQ, bytes(120), pdo=4), FES_FIELD),
                 (pdu(CMD, sqe(0x7F, 0)), FES_SEQ),
                 (pdu(0x33, bytes(16)), FES_FIELD),
         ]:
@@ -241,10 +240,10 @@ class HostileHost(StackTest):
         for what, build, fes in [
                 ("ttag", lambda t: self.h2c(1, t ^ 0x101, 0, bytes(16384)), (FES_FIELD, FES_RANGE)),
                 ("cid", lambda t: self.h2c(9, t, 0, bytes(16384)), (FES_FIELD,)),
-                ("offset", lambda t: self.h2c(1, t, 512, bytes(8192)), (FES_RANGE,)),
+                ("offset", lambda t: self.h2c(1, t, 512, bytes(8192)), (FES_SEQ,)),
                 ("too long", lambda t: self.h2c(1, t, 0, bytes(32768)), (FES_RANGE, FES_LIMIT)),
                 ("length", lambda t: self.h2c(1, t, 0, bytes(512), length=16384), (FES_FIELD, FES_RANGE)),
-                ("last early", lambda t: self.h2c(1, t, 0, bytes(512)), (FES_FIELD, FES_RANGE, FES_SEQ)),
+                ("last early", lambda t: self.h2c(1, t, 0, bytes(512)), (FES_SEQ,)),
         ]:
             with self.subTest(what):
                 h = self.queue()
