@@ -9,6 +9,12 @@
 #define SUBTYPE_NVM	  2u
 
 /*
+ * Of the discovery subsystem's entries: hosts may stay connected (they close what has no EPCSD when
+ * they have read the log), and learn nothing new by the other listeners.
+ */
+#define DISCOVERY_FLAGS (NVMF_DISC_EFLAGS_EPCSD | NVMF_DISC_EFLAGS_DUPRETINFO)
+
+/*
  * Where @l is reached by the host of @c: as configured, else at its own address, else, when it
  * listens on any address, at the one by which that host came. False when none of these is known.
  */
@@ -46,6 +52,7 @@ static bool make_entry(const struct controller *c, const struct subsystem *ss,
 		.portid = htole16(l->portid),
 		.cntlid = htole16(NVMF_CNTLID_DYNAMIC),
 		.asqsz = htole16(CTRL_MIN_ADMIN_ENTRIES),
+		.eflags = htole16(ss->cfg ? 0 : DISCOVERY_FLAGS),
 	};
 	if (!l->tgt || !reached_at(c, l, e->traddr, &e->adrfam))
 		return false;

@@ -404,7 +404,9 @@ static void discovery_lists_subsystems(void **state)
 	e = &log->entries[0];
 	assert_int_equal(e->subtype, NVME_NQN_CURR);
 	assert_string_equal(e->subnqn, NVMF_DISCOVERY_NQN);
+	assert_int_equal(le16toh(e->eflags), NVMF_DISC_EFLAGS_BOTH);
 	e = &log->entries[1];
+	assert_int_equal(le16toh(e->eflags), 0);
 	assert_int_equal(e->subtype, NVME_NQN_NVME);
 	assert_int_equal(e->trtype, NVMF_TRTYPE_TCP);
 	assert_int_equal(e->adrfam, NVMF_ADDR_FAMILY_IP4);
