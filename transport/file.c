@@ -306,6 +306,7 @@ void file_qpair_init(struct ini_qpair *qp, struct loop *loop, const struct ini_p
 	qp->qid = params->qid;
 	qp->cntlid = params->file_ns->cntlid;
 	qp->sq_size = params->sq_size;
+	qp->node = -1;
 }
 
 int file_take(struct ini_qpair *qp, struct file_slots *s, struct request *req)

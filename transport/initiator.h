@@ -62,6 +62,8 @@ struct ini_qpair {
 	uint16_t qid, cntlid; /* cntlid: the granted one, after connected(0) */
 	uint16_t sq_size;
 	uint16_t inflight;
+	int node; /* NUMA node of the adapter that it leaves from, after connected(0); -1: not known
+		   */
 	bool live; /* between connected(0) and lost() or close() */
 	stat_t commands, rx_bytes, tx_bytes;
 };

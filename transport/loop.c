@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 
 #include "transport/log.h"
+#include "transport/numa.h"
 
 /* How often the hooks queued by hooks are run within one turn's end. */
 #define HOOK_ROUNDS 16
@@ -41,7 +43,7 @@ struct loop {
 	uint64_t now; /* 0: not read in this turn yet */
 	bool in_turn;
 	unsigned id;
-	int cpu;
+	int cpu, node;
 	uint64_t timer_slack; /* ns by which libevent's clock may lag behind the exact one */
 	TAILQ_HEAD(hook_list, loop_hook) hooks;
 	struct loop_hook fence;
@@ -176,6 +178,7 @@ struct loop *loop_new(unsigned id, int cpu)
 	memset(loop, 0, sizeof(*loop));
 	loop->id = id;
 	loop->cpu = cpu;
+	loop->node = numa_node_of_cpu(cpu);
 	TAILQ_INIT(&loop->hooks);
 	SLIST_INIT(&loop->signals);
 	clock_getres(CLOCK_MONOTONIC_COARSE, &res);
@@ -298,6 +301,20 @@ uint64_t loop_now(const struct loop *loop)
 	if (!loop->now)
 		((struct loop *)loop)->now = loop_now_exact(loop);
 	return loop->now;
+}
+
+uint32_t loop_random(struct loop *loop)
+{
+	uint32_t r = 0;
+
+	if (getrandom(&r, sizeof(r), GRND_NONBLOCK) != sizeof(r))
+		r = (uint32_t)loop_now_exact(loop);
+	return r;
+}
+
+int loop_node(const struct loop *loop)
+{
+	return loop->node;
 }
 
 bool loop_is_current(const struct loop *loop)

@@ -54,6 +54,12 @@ uint64_t loop_now(const struct loop *loop);
 /* Monotonic nanoseconds, read at once; for measuring within a turn. */
 uint64_t loop_now_exact(const struct loop *loop);
 
+/* 32 random bits, for jitter; not for secrets. */
+uint32_t loop_random(struct loop *loop);
+
+/* The NUMA node of the core that the loop is pinned to; -1: not pinned, or not known. */
+int loop_node(const struct loop *loop);
+
 /* False on a thread that does not run @loop while another does; for asserts. */
 bool loop_is_current(const struct loop *loop);
 

@@ -80,6 +80,7 @@ struct request {
 	/* initiator side */
 	struct ini_qpair *ini; /* set while an initiator qpair has it */
 	uint16_t ini_slot;
+	uint16_t ini_cid;   /* on the wire, for an Abort; set by ini_submit() */
 	uint16_t ini_state; /* the transport's */
 	uint32_t ini_aux;   /* the transport's */
 	/* Gives the request back, exactly once per ini_submit(): error 0 and cqe set, or -errno. */
@@ -97,7 +98,11 @@ struct request {
 	uint8_t retries;
 	uint8_t mp_state;
 	bool mp_from_host; /* tgt was set on submission */
-	uint64_t mp_mark;  /* Flush: what it covers of the path it is on */
+	bool mp_aborted;   /* its present attempt took too long: an Abort was sent */
+	bool mp_owned;	   /* some fence is about it */
+	bool mp_tagged;	   /* some fence waits until it is back */
+	uint64_t mp_due;   /* loop time at which waiting ends */
+	uint64_t mp_mark;  /* Flush: what it covers of the path it is on; lost: association */
 	uint64_t mp_mask;  /* paths that a Flush has been to, by slot */
 
 	/* outputs */

@@ -13,6 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#include "transport/numa.h"
 
 /* req->ini_state */
 #define R2T_SERVED 0x1u /* H2CData for an R2T is on its way out */
@@ -96,6 +99,17 @@ static void close_sock(struct tcp_ini *t)
 		tcp_sock_close(&t->s, t->term, t->term_len);
 }
 
+/* For the admin qpair only: the others leave the same way, and are on loops with other work. */
+static int node_of(const struct tcp_ini *t)
+{
+	struct sockaddr_storage local;
+	socklen_t len = sizeof(local);
+
+	if (t->qp.qid || getsockname(t->s.fd, (struct sockaddr *)&local, &len))
+		return -1;
+	return numa_node_of_addr((struct sockaddr *)&local);
+}
+
 /* The last call may close, that is free, the qpair. */
 static void on_hook(void *arg)
 {
@@ -106,6 +120,7 @@ static void on_hook(void *arg)
 		tcp_ini_connect_fini(t);
 		t->phase = INI_LIVE;
 		t->qp.live = true;
+		t->qp.node = node_of(t);
 		t->qp.ops->connected(&t->qp, 0, &t->connect_cqe);
 		return;
 	}
@@ -184,6 +199,7 @@ static int ini_tcp_submit(struct ini_qpair *qp, struct request *req)
 	slot->cid = (uint16_t)(slot->cid + (1u << INI_SLOT_BITS));
 	slot->req = req;
 	req->ini = qp;
+	req->ini_cid = slot->cid;
 	req->ini_state = 0;
 	if (req->dir != NVME_DIR_H2C)
 		req->filled = 0;

@@ -203,6 +203,7 @@ static struct ini_qpair *fake_connect(struct loop *loop, const struct ini_params
 	f->qp.qid = params->qid;
 	f->qp.cntlid = ctrl(f)->twin ? 100 : (uint16_t)(100 + f->port);
 	f->qp.sq_size = params->sq_size;
+	f->qp.node = -1;
 	TAILQ_INSERT_TAIL(&all, f, link);
 	ctrl(f)->connects++;
 	loop_hook_init(&f->hook, on_hook, f);
