@@ -31,6 +31,7 @@ struct upstream_cfg {
 struct subsys_namespace_cfg {
 	uint32_t nsid;	       /* 0: any free one */
 	struct ns_ident ident; /* one of uuid, nguid, eui64 */
+	enum mp_policy policy; /* MP_POLICY_COUNT: the subsystem's */
 };
 
 enum identity_mode {

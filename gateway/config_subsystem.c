@@ -34,6 +34,16 @@ static const struct cfg_word identities[] = {
 static const struct cfg_word policies[] = {
 	{"failover", MP_POLICY_FAILOVER},
 	{"round-robin", MP_POLICY_ROUND_ROBIN},
+	{"queue-depth", MP_POLICY_QUEUE_DEPTH},
+	{"service-time", MP_POLICY_SERVICE_TIME},
+	{"numa", MP_POLICY_NUMA},
+	{0},
+};
+
+static const struct cfg_word write_retries[] = {
+	{"fenced", MP_WRITE_RETRY_FENCED},
+	{"immediate", MP_WRITE_RETRY_IMMEDIATE},
+	{"quiesce", MP_WRITE_RETRY_QUIESCE},
 	{0},
 };
 
@@ -47,6 +57,16 @@ static const struct cfg_field fields[] = {
 	{"policy", CFG_WORD, AT(mp.policy), .words = policies},
 	{"no_path_timeout", CFG_SECONDS, AT(mp.no_path_timeout), .max = 86400, .def = 20},
 	{"max_held", CFG_UINT, AT(mp.max_held), .min = 1, .max = 65536},
+	{"max_held_mib", CFG_UINT, AT(mp.max_held_bytes), .min = 1, .max = 65536, .def = 16,
+	 .unit = 1 << 20},
+	{"write_retry", CFG_WORD, AT(mp.write_retry), .words = write_retries},
+	{"persistent_loss", CFG_SECONDS, AT(mp.persistent_loss), .max = 31536000, .def = -1,
+	 .or_never = true},
+	{"delayed_removal", CFG_SECONDS, AT(mp.delayed_removal), .max = 31536000},
+	{"slow_path_factor", CFG_UINT, AT(mp.slow_factor), .max = 1000, .def = 8},
+	{"slow_path_latency", CFG_SECONDS, AT(mp.slow_latency), .min = 0.001, .max = 3600,
+	 .def = 0.02},
+	{"flap_hold", CFG_SECONDS, AT(mp.flap_hold), .max = 3600, .def = 5},
 	{"max_transfer_kib", CFG_UINT, AT(max_transfer), .min = 8, .max = REQUEST_MAX_DATA / 1024,
 	 .def = 1024, .unit = 1024, .power_of_two = true},
 	{"max_io_queues", CFG_UINT, AT(max_io_queues), .min = 1, .max = 1024, .def = 64},
@@ -103,12 +123,24 @@ static void read_hosts(const struct cfg_node *n, struct subsys_cfg *ss)
 
 /* ---- namespaces ---- */
 
+/* The first is what there is without the key. */
+static const struct cfg_word namespace_policies[] = {
+	{"subsystem", MP_POLICY_COUNT},
+	{"failover", MP_POLICY_FAILOVER},
+	{"round-robin", MP_POLICY_ROUND_ROBIN},
+	{"queue-depth", MP_POLICY_QUEUE_DEPTH},
+	{"service-time", MP_POLICY_SERVICE_TIME},
+	{"numa", MP_POLICY_NUMA},
+	{0},
+};
+
 #define NS_AT(member) CFG_AT(struct subsys_namespace_cfg, member)
 static const struct cfg_field namespace_fields[] = {
 	{"nsid", CFG_UINT, NS_AT(nsid), .min = 1, .max = SUBSYS_MAX_NSID},
 	{"uuid", CFG_ID, NS_AT(ident.uuid)},
 	{"nguid", CFG_ID, NS_AT(ident.nguid)},
 	{"eui64", CFG_ID, NS_AT(ident.eui64)},
+	{"policy", CFG_WORD, NS_AT(policy), .words = namespace_policies},
 	{0},
 };
 

@@ -61,6 +61,7 @@ static const struct cfg_field fields[] = {
 	{"nqn", CFG_TEXT, AT(up.mp.nqn), .check = cfg_check_foreign_nqn},
 	{"weight", CFG_UINT, AT(up.mp.weight), .min = 1, .max = 1000, .def = 1},
 	{"enabled", CFG_BOOL, AT(up.mp.enabled), .def = true},
+	{"standby", CFG_BOOL, AT(up.mp.standby)},
 	{"queue_size", CFG_UINT, AT(up.mp.queue_size), .min = 2, .max = 1024, .def = 128},
 	{"io_timeout", CFG_SECONDS, AT(up.mp.io_timeout), .min = 0.1, .max = 3600, .def = 30},
 

@@ -262,6 +262,16 @@ static uint32_t automatic_nsid(const struct subsystem *ss, const struct ns_ident
 	return 0;
 }
 
+static bool head_policy(void *arg, const struct head *head, enum mp_policy *policy)
+{
+	const struct subsys_namespace_cfg *configured = find_configured(arg, &head->ident);
+
+	if (!configured || configured->policy == MP_POLICY_COUNT)
+		return false;
+	*policy = configured->policy;
+	return true;
+}
+
 static uint32_t assign_nsid(void *arg, const struct ns_ident *id, const char **reason)
 {
 	const struct subsystem *ss = arg;
@@ -357,4 +367,5 @@ const struct mp_events subsystem_events = {
 	.head_changed = head_changed,
 	.head_ana_changed = head_ana_changed,
 	.head_removed = head_removed,
+	.head_policy = head_policy,
 };

@@ -4,16 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-enum ana_rank ana_rank(uint8_t state)
+bool ana_usable(uint8_t state)
 {
-	switch (state) {
-	case NVME_ANA_STATE_OPTIMIZED:
-		return ANA_RANK_OPTIMIZED;
-	case NVME_ANA_STATE_NONOPTIMIZED:
-		return ANA_RANK_NONOPTIMIZED;
-	default:
-		return ANA_RANK_NONE;
-	}
+	return state == NVME_ANA_STATE_OPTIMIZED || state == NVME_ANA_STATE_NONOPTIMIZED;
 }
 
 const char *ana_state_name(uint8_t state)

@@ -3,15 +3,14 @@
 #ifndef MULTIPATH_ANA_H
 #define MULTIPATH_ANA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "transport/nvme.h"
 
-/* Selection classes, best first; NONE takes no I/O. */
-enum ana_rank { ANA_RANK_OPTIMIZED, ANA_RANK_NONOPTIMIZED, ANA_RANK_NONE };
-
-enum ana_rank ana_rank(uint8_t state);
+/* I/O may use a path in this ANA state: optimized or non-optimized. */
+bool ana_usable(uint8_t state);
 const char *ana_state_name(uint8_t state);
 
 typedef void (*ana_group_fn)(void *arg, uint32_t grpid, uint8_t state, uint64_t chgcnt);

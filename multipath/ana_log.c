@@ -15,26 +15,73 @@ bool assoc_has_ana(const struct assoc *a)
 	return a->id.cmic & NVME_CTRL_CMIC_MULTI_ANA_REPORTING;
 }
 
-static void group_state(void *arg, uint32_t grpid, uint8_t state, uint64_t chgcnt)
-{
-	struct assoc *a = arg;
-	struct path *p;
+struct group {
+	uint32_t id;
+	uint8_t state;
+};
 
-	TAILQ_FOREACH(p, &a->up->paths, up_link)
-		if (p->anagrpid == grpid)
-			p->ana_state = state;
+struct groups {
+	struct group *g;
+	unsigned n;
+};
+
+static void take_group(void *arg, uint32_t grpid, uint8_t state, uint64_t chgcnt)
+{
+	struct groups *groups = arg;
+
+	groups->g[groups->n++] = (struct group){grpid, state};
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct group *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
 }
 
 /* A namespace whose group the log does not name may not be used. */
-static void apply(struct assoc *a)
+static uint8_t state_of(const struct groups *groups, uint32_t grpid)
 {
-	const char *reason;
+	struct group key = {.id = grpid}, *g;
+
+	g = bsearch(&key, groups->g, groups->n, sizeof(*g), by_id);
+	return g ? g->state : NVME_ANA_STATE_INACCESSIBLE;
+}
+
+/* Only the namespaces that moved cost anything, and all of them one message per worker. */
+static void apply_groups(struct assoc *a, const struct groups *groups)
+{
+	struct rank_batch batch = {.mp = a->up->ss->mp};
 	struct path *p;
 
-	TAILQ_FOREACH(p, &a->up->paths, up_link)
-		p->ana_state = NVME_ANA_STATE_INACCESSIBLE;
-	if (ana_parse(a->ana_log, a->ana_len, le32toh(a->id.anagrpmax), group_state, a, &reason))
+	TAILQ_FOREACH(p, &a->up->paths, up_link) {
+		uint8_t state = groups ? state_of(groups, p->anagrpid) : NVME_ANA_STATE_OPTIMIZED;
+
+		if (state == p->ana_state && !p->suspect)
+			continue;
+		p->ana_state = state;
+		if (p->head)
+			rank_batch_add(&batch, p);
+	}
+	rank_batch_publish(&batch);
+}
+
+static void apply(struct assoc *a)
+{
+	struct groups groups = {0};
+	const char *reason;
+
+	groups.g = calloc(a->ana_len / sizeof(struct nvme_ana_group_desc) + 1, sizeof(*groups.g));
+	if (!groups.g)
+		abort();
+	if (ana_parse(a->ana_log, a->ana_len, le32toh(a->id.anagrpmax), take_group, &groups,
+		      &reason)) {
 		assoc_fail(a, false, "%s", reason);
+	} else {
+		qsort(groups.g, groups.n, sizeof(*groups.g), by_id);
+		apply_groups(a, &groups);
+	}
+	free(groups.g);
 }
 
 static void done(struct assoc *a)
@@ -85,6 +132,7 @@ void ana_start(struct assoc *a)
 	uint64_t len;
 
 	if (!assoc_has_ana(a)) {
+		apply_groups(a, NULL);
 		assoc_ana_read(a);
 		return;
 	}

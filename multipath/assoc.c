@@ -55,6 +55,8 @@ static void tear_down(void *arg)
 	fini_timer(&a->ana_delay);
 	fini_timer(&a->admin_expiry);
 	a->torn = true;
+	if (a->nr_conns)
+		quarantine_lost(a->up->ss->mp, a->serial);
 	for (unsigned i = 0; i < a->nr_conns; i++)
 		loop_post(a->conns[i]->mw->loop, close_on_worker, a->conns[i]);
 	maybe_free(a);
@@ -109,8 +111,31 @@ void conn_lost(struct conn *conn)
 
 void conn_closed(struct conn *conn)
 {
-	conn->assoc->conns_closed++;
-	maybe_free(conn->assoc);
+	struct assoc *a = conn->assoc;
+
+	if (++a->conns_closed == a->nr_conns)
+		quarantine_closed(a->up->ss->mp, a->serial);
+	maybe_free(a);
+}
+
+static void on_aborted(struct assoc *a, struct request *req, uint16_t status)
+{
+	a->aborts--;
+}
+
+void conn_abort(struct conn *conn, uint16_t cid)
+{
+	struct assoc *a = conn->assoc;
+	struct nvme_sqe sqe = {.opcode = nvme_admin_abort_cmd};
+
+	/* Abort Command Limit, 0's based; those beyond it are left to the time limit. */
+	if (a->dead || a->aborts > a->id.acl)
+		return;
+	log_warn("upstream %s: a command on I/O queue %u takes longer than io_timeout: aborting it",
+		 a->up->cfg.name, conn->params.qid);
+	a->aborts++;
+	sqe.cdw10 = htole32((uint32_t)cid << 16 | conn->params.qid);
+	admin_send(a, &sqe, 0, 0, on_aborted);
 }
 
 static void open_on_worker(void *arg)
@@ -135,11 +160,19 @@ static void fill_params(const struct upstream *up, struct ini_params *p)
 	p->file_ns = c->file_ns;
 }
 
+/* A local kind has no connection: closing it waits for what is under way. */
+static bool lingers(const struct upstream *up)
+{
+	return up->cfg.transport->trtype != NVMF_TRTYPE_LOOP;
+}
+
 static void open_conns(struct assoc *a)
 {
 	struct upstream *up = a->up;
 	struct mp *mp = up->ss->mp;
 
+	if (lingers(up))
+		quarantine_open(a);
 	for (unsigned i = 0; i < mp->n; i++) {
 		struct conn *conn = calloc(1, sizeof(*conn));
 
@@ -147,6 +180,11 @@ static void open_conns(struct assoc *a)
 			abort();
 		conn->mw = &mp->workers[i];
 		conn->assoc = a;
+		conn->serial = a->serial;
+		conn->lingers = lingers(up);
+		conn->crdt[1] = le16toh(a->id.crdt1);
+		conn->crdt[2] = le16toh(a->id.crdt2);
+		conn->crdt[3] = le16toh(a->id.crdt3);
 		conn->tr = up->cfg.transport;
 		conn->io_timeout = up->cfg.io_timeout;
 		fill_params(up, &conn->params);
@@ -165,22 +203,19 @@ static void open_conns(struct assoc *a)
 void assoc_scanned(struct assoc *a)
 {
 	/* New namespaces have ANA states that only the log tells. */
+	a->settle = true;
 	ana_start(a);
 }
 
 void assoc_ana_read(struct assoc *a)
 {
-	struct path *p;
-
-	TAILQ_FOREACH(p, &a->up->paths, up_link)
-		if (!assoc_has_ana(a))
-			p->ana_state = NVME_ANA_STATE_OPTIMIZED;
-	if (a->scanned) {
-		upstream_refresh_paths(a->up);
-	} else {
+	if (!a->scanned) {
 		a->scanned = true;
 		open_conns(a);
+	} else if (a->settle) {
+		upstream_refresh_paths(a->up);
 	}
+	a->settle = false;
 }
 
 void assoc_disc_read(struct assoc *a, unsigned entries)
@@ -239,8 +274,7 @@ static const struct upstream *same_controller(const struct assoc *a)
 			if (up != a->up && up->assoc && up->assoc->enabled &&
 			    up->assoc->admin->cntlid == a->admin->cntlid &&
 			    !strcmp(up->cfg.nqn, a->up->cfg.nqn) &&
-			    up->cfg.transport == a->up->cfg.transport &&
-			    up->cfg.transport->trtype != NVMF_TRTYPE_LOOP)
+			    up->cfg.transport == a->up->cfg.transport && lingers(up))
 				return up;
 	return NULL;
 }
@@ -327,6 +361,7 @@ struct assoc *assoc_new(struct upstream *up)
 	if (!a)
 		abort();
 	a->up = up;
+	a->serial = up->ss->mp->serials++;
 	up->refs++;
 	TAILQ_INIT(&a->cmds);
 	fill_params(up, &params);

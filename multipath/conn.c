@@ -66,29 +66,78 @@ static void on_lost(struct ini_qpair *qp, int error, const char *reason)
 
 static const struct ini_ops conn_ops = {.connected = on_connected, .lost = on_lost};
 
-/*
- * A command that the upstream sits on for longer than io_timeout: the association is taken for
- * dead. The qpair is closed by control's message like for every other loss; until then `up` keeps
- * new commands away.
- */
+/* ---- commands that take too long: Abort, and when that does not help the association ---- */
+
+struct abort_msg {
+	struct conn *conn;
+	uint16_t cid;
+};
+
+static void abort_on_control(void *arg)
+{
+	struct abort_msg *m = arg;
+
+	conn_abort(m->conn, m->cid);
+	free(m);
+}
+
+static void ask_abort(struct conn *conn, struct request *req)
+{
+	struct abort_msg *m = malloc(sizeof(*m));
+
+	if (!m)
+		abort();
+	req->mp_aborted = true;
+	*m = (struct abort_msg){conn, req->ini_cid};
+	loop_post(conn->mw->control, abort_on_control, m);
+}
+
+/* How long after io_timeout the Abort may take. */
+static uint64_t grace(const struct conn *conn)
+{
+	return conn->io_timeout / 2 < 5 * NSEC_PER_SEC ? conn->io_timeout / 2 : 5 * NSEC_PER_SEC;
+}
+
+/* All have the same time, so those in front are the next to be late. */
 static void on_expiry(void *arg)
 {
 	struct conn *conn = arg;
-	struct request *oldest = TAILQ_FIRST(&conn->inflight);
-	uint64_t now = loop_now(conn->mw->loop);
+	uint64_t now = loop_now(conn->mw->loop), next = 0;
+	struct request *req;
 
-	if (!oldest || !conn->up)
+	if (!conn->up)
 		return;
-	if (now - oldest->submitted < conn->io_timeout) {
-		loop_timer_arm(&conn->expiry, oldest->submitted + conn->io_timeout - now);
-		return;
+	TAILQ_FOREACH(req, &conn->inflight, link) {
+		uint64_t due = req->submitted + conn->io_timeout;
+
+		if (req->mp_aborted)
+			due += grace(conn);
+		if (due <= now && req->mp_aborted) {
+			/* Control closes the qpair as for every other loss; until then `up` keeps
+			 * new commands away. */
+			mark_lost(conn, "an I/O command was not completed within io_timeout, nor "
+					"aborted");
+			return;
+		}
+		if (due <= now) {
+			ask_abort(conn, req);
+			due += grace(conn);
+		}
+		if (!next || due < next)
+			next = due;
+		if (!req->mp_aborted)
+			break;
 	}
-	mark_lost(conn, "an I/O command was not completed within io_timeout");
+	if (next)
+		loop_timer_arm(&conn->expiry, next - now);
 }
+
+/* ---- life ---- */
 
 void conn_open(struct conn *conn)
 {
 	TAILQ_INIT(&conn->inflight);
+	TAILQ_INSERT_TAIL(&conn->mw->conns, conn, link);
 	loop_timer_init(&conn->expiry, conn->mw->loop, on_expiry, conn);
 	conn->qp = conn->tr->connect(conn->mw->loop, &conn->params, &conn_ops, conn);
 	if (!conn->qp)
@@ -101,9 +150,12 @@ void conn_close(struct conn *conn)
 	if (conn->qp)
 		conn->tr->close(conn->qp);
 	conn->qp = NULL;
+	TAILQ_REMOVE(&conn->mw->conns, conn, link);
 	loop_timer_fini(&conn->expiry);
 	loop_post(conn->mw->control, closed_on_control, conn);
 }
+
+/* ---- commands ---- */
 
 int conn_submit(struct conn *conn, struct request *req)
 {
@@ -115,6 +167,8 @@ int conn_submit(struct conn *conn, struct request *req)
 	if (err)
 		return err;
 	req->submitted = loop_now(conn->mw->loop);
+	req->mp_aborted = false;
+	conn->cost += latency_cost(req->data_len);
 	TAILQ_INSERT_TAIL(&conn->inflight, req, link);
 	if (!conn->expiry.armed && conn->io_timeout)
 		loop_timer_arm(&conn->expiry, conn->io_timeout);
@@ -124,6 +178,7 @@ int conn_submit(struct conn *conn, struct request *req)
 void conn_returned(struct conn *conn, struct request *req, int error)
 {
 	TAILQ_REMOVE(&conn->inflight, req, link);
+	conn->cost -= latency_cost(req->data_len);
 	if (error)
 		conn->up = false; /* the qpair is on its way down: what comes back now goes
 				     elsewhere */

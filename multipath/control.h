@@ -11,8 +11,10 @@ struct mp {
 	unsigned n;
 	struct mp_worker workers[MP_MAX_WORKERS];
 	TAILQ_HEAD(, mp_subsys) subsystems;
-	unsigned objects;	 /* upstreams and heads not yet freed */
-	void (*done)(void *arg); /* shutdown */
+	uint64_t serials;		      /* given to associations */
+	TAILQ_HEAD(, quarantine) quarantines; /* in the order of their serials */
+	unsigned objects;		      /* upstreams and heads not yet freed */
+	void (*done)(void *arg);	      /* shutdown */
 	void *done_arg;
 };
 
@@ -23,6 +25,7 @@ void mp_object_gone(struct mp *mp);
 
 struct assoc {
 	struct upstream *up;
+	uint64_t serial;
 	struct ini_qpair *admin; /* NULL when not even starting to connect worked: start_error */
 	int start_error;
 	bool dead;    /* given up; only torn down from here on */
@@ -40,6 +43,7 @@ struct assoc {
 	uint64_t ana_read_at;
 	/* namespace scan */
 	bool scan_busy, scan_again, scanned;
+	bool settle; /* more than ANA states may have changed when the ANA log has been read */
 	uint32_t *nsids;
 	unsigned nr_nsids, nsid_pos;
 	struct nvme_id_ns idns;
@@ -51,6 +55,7 @@ struct assoc {
 	struct conn *conns[MP_MAX_WORKERS];
 	unsigned nr_conns, conns_up, conns_closed;
 	uint16_t io_queue_size;
+	unsigned aborts; /* Abort commands out */
 };
 
 /* Starts to connect; the caller looks at start_error. */
@@ -90,6 +95,17 @@ void assoc_disc_read(struct assoc *a, unsigned entries);
 void assoc_suspect(struct assoc *a); /* read the ANA log soon */
 bool assoc_has_ana(const struct assoc *a);
 
+/* ---- lost associations whose controllers may still execute what they were sent ---- */
+/* From now on it carries I/O. */
+void quarantine_open(const struct assoc *a);
+/* It is lost: nothing is sent on it any more. */
+void quarantine_lost(struct mp *mp, uint64_t serial);
+/* All its commands are back. */
+void quarantine_closed(struct mp *mp, uint64_t serial);
+/* Another controller of some subsystem can be asked to reset lost ones. */
+void quarantine_ask(struct mp *mp);
+void quarantine_free_all(struct mp *mp);
+
 /* ---- upstream ---- */
 void upstream_start(struct upstream *up);
 void upstream_live(struct upstream *up);
@@ -107,5 +123,25 @@ void path_refresh(struct path *p);
 /* The same for all paths of the upstream, publishing each head once. */
 void upstream_refresh_paths(struct upstream *up);
 void head_publish(struct head *h);
+
+/*
+ * Many paths that changed rank and nothing else, published with one message per worker. The paths'
+ * ANA states (or what else makes their ranks) are set already.
+ */
+struct rank_batch {
+	struct mp *mp;
+	struct path **paths;
+	unsigned n, size;
+};
+void rank_batch_add(struct rank_batch *b, struct path *p);
+/* Also tells hosts, and frees what the batch holds. */
+void rank_batch_publish(struct rank_batch *b);
+
+/* ---- latencies ---- */
+void health_start(struct mp_subsys *ss);
+void health_stop(struct mp_subsys *ss);
+struct path_health *path_health_new(void);
+/* NULL: not slow; else why it is taken for slow. */
+const char *path_slow(const struct path *p);
 
 #endif

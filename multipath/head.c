@@ -78,6 +78,15 @@ static uint64_t hold_time(const struct head *h)
 	return longest;
 }
 
+/* 1 when the path is known to leave from another NUMA node than the worker's. */
+static uint8_t distance(const struct upstream *up, unsigned w)
+{
+	int path = up->assoc->admin ? up->assoc->admin->node : -1;
+	int worker = loop_node(up->ss->mp->workers[w].loop);
+
+	return path >= 0 && worker >= 0 && path != worker;
+}
+
 static struct view *make_view(const struct head *h, unsigned w)
 {
 	const struct path *p;
@@ -89,10 +98,13 @@ static struct view *make_view(const struct head *h, unsigned w)
 	v = calloc(1, sizeof(*v) + n * sizeof(v->e[0]));
 	if (!v)
 		abort();
-	v->policy = h->ss->cfg.policy;
+	v->policy = h->policy;
+	v->write_retry = h->ss->cfg.write_retry;
 	v->geo = h->geo;
 	v->hold_ns = hold_time(h);
 	v->max_held = h->ss->cfg.max_held;
+	v->max_held_bytes = h->ss->cfg.max_held_bytes;
+	v->persistent_loss = h->loss_told;
 	TAILQ_FOREACH(p, &h->paths, head_link) {
 		bool live = p->up->state == UPSTREAM_LIVE && p->up->assoc;
 
@@ -101,7 +113,8 @@ static struct view *make_view(const struct head *h, unsigned w)
 			.conn = live ? p->up->assoc->conns[w] : NULL,
 			.nsid = p->nsid,
 			.weight = p->weight,
-			.rank = (uint8_t)(p->usable ? ana_rank(p->ana_state) : ANA_RANK_NONE),
+			.rank = p->rank,
+			.distance = live ? distance(p->up, w) : 0,
 		};
 	}
 	return v;
@@ -125,17 +138,11 @@ void head_publish(struct head *h)
 
 static uint8_t best_ana(const struct head *h)
 {
-	uint8_t best = NVME_ANA_STATE_INACCESSIBLE;
-	const struct path *p;
-
-	TAILQ_FOREACH(p, &h->paths, head_link) {
-		if (!p->usable)
-			continue;
-		if (p->ana_state == NVME_ANA_STATE_OPTIMIZED)
-			return NVME_ANA_STATE_OPTIMIZED;
-		best = p->ana_state;
-	}
-	return best;
+	if (h->usable[0])
+		return NVME_ANA_STATE_OPTIMIZED;
+	if (h->usable[1])
+		return NVME_ANA_STATE_NONOPTIMIZED;
+	return h->loss_told ? NVME_ANA_STATE_PERSISTENT_LOSS : NVME_ANA_STATE_INACCESSIBLE;
 }
 
 /* What hosts are told of the namespace: what holds over every path that has its geometry. */
@@ -200,24 +207,57 @@ static void adopt_geometry(struct head *h)
 		   (unsigned long long)h->geo.nsze, 1u << h->geo.lbads);
 }
 
+static bool lost(const struct head *h)
+{
+	return !h->usable[0] && !h->usable[1];
+}
+
+/* No path for so long that hosts should stop waiting for one. */
+static void on_loss(void *arg)
+{
+	struct head *h = arg;
+
+	if (!lost(h))
+		return;
+	log_err("namespace %u: lost for good, as far as hosts are told", h->nsid);
+	h->loss_told = true;
+	head_publish(h);
+	head_tell(h);
+}
+
 static void note_loss(struct head *h)
 {
-	const struct path *p;
-	bool any = false;
+	int64_t patience = h->ss->cfg.persistent_loss;
 
-	TAILQ_FOREACH(p, &h->paths, head_link)
-		any = any || p->usable;
-	if (any)
+	if (!lost(h)) {
 		h->lost_since = 0;
-	else if (!h->lost_since)
+		h->loss_told = false;
+		loop_timer_cancel(&h->loss_timer);
+	} else if (!h->lost_since) {
 		h->lost_since = loop_now(h->ss->mp->control);
+		if (patience >= 0)
+			loop_timer_arm(&h->loss_timer, (uint64_t)patience);
+	}
+}
+
+void head_tell(struct head *h)
+{
+	uint8_t ana;
+
+	if (h->removed)
+		return;
+	note_loss(h);
+	ana = best_ana(h);
+	if (ana == h->ana_state)
+		return;
+	h->ana_state = ana;
+	h->ss->ev->head_ana_changed(h->ss->ev_arg, h);
 }
 
 void head_settle(struct head *h)
 {
 	struct nvme_id_ns idns = h->idns;
 	struct path *p;
-	uint8_t ana;
 
 	if (h->removed)
 		return;
@@ -227,15 +267,17 @@ void head_settle(struct head *h)
 	note_loss(h);
 	intersect(h, &idns);
 	head_publish(h);
-	ana = best_ana(h);
-	if (ana != h->ana_state) {
-		h->ana_state = ana;
-		h->ss->ev->head_ana_changed(h->ss->ev_arg, h);
-	}
+	head_tell(h);
 	if (memcmp(&idns, &h->idns, sizeof(idns))) {
 		h->idns = idns;
 		h->ss->ev->head_changed(h->ss->ev_arg, h);
 	}
+}
+
+void head_set_policy(struct head *h, enum mp_policy policy)
+{
+	h->policy = policy;
+	head_publish(h);
 }
 
 /* ---- life ---- */
@@ -251,6 +293,30 @@ static void insert_by_nsid(struct mp_subsys *ss, struct head *h)
 		TAILQ_INSERT_BEFORE(next, h, link);
 	else
 		TAILQ_INSERT_TAIL(&ss->heads, h, link);
+}
+
+static void on_removal(void *arg)
+{
+	head_remove(arg);
+}
+
+void head_abandoned(struct head *h)
+{
+	uint64_t delay = h->ss->cfg.delayed_removal;
+
+	if (!delay) {
+		head_remove(h);
+		return;
+	}
+	log_notice("namespace %u: no path is left, removed in %llu s unless one comes", h->nsid,
+		   (unsigned long long)(delay / NSEC_PER_SEC));
+	loop_timer_arm(&h->removal_timer, delay);
+	head_settle(h);
+}
+
+void head_adopted(struct head *h)
+{
+	loop_timer_cancel(&h->removal_timer);
 }
 
 struct head *head_add(struct mp_subsys *ss, const struct path *first, const char **reason)
@@ -271,6 +337,11 @@ struct head *head_add(struct mp_subsys *ss, const struct path *first, const char
 	h->idns = first->idns;
 	geometry_of(&h->geo, &first->idns);
 	h->ana_state = NVME_ANA_STATE_INACCESSIBLE;
+	h->policy = ss->cfg.policy;
+	if (ss->ev->head_policy)
+		ss->ev->head_policy(ss->ev_arg, h, &h->policy);
+	loop_timer_init(&h->loss_timer, mp->control, on_loss, h);
+	loop_timer_init(&h->removal_timer, mp->control, on_removal, h);
 	TAILQ_INIT(&h->paths);
 	for (unsigned w = 0; w < mp->n; w++) {
 		h->hw[w] = calloc(1, sizeof(*h->hw[w]));
@@ -288,6 +359,8 @@ struct head *head_add(struct mp_subsys *ss, const struct path *first, const char
 void head_remove(struct head *h)
 {
 	h->removed = true;
+	loop_timer_fini(&h->loss_timer);
+	loop_timer_fini(&h->removal_timer);
 	TAILQ_REMOVE(&h->ss->heads, h, link);
 	log_notice("namespace %u: removed", h->nsid);
 	h->ss->ev->head_removed(h->ss->ev_arg, h);
@@ -309,13 +382,16 @@ void head_totals(const struct head *h, struct head_totals *t)
 {
 	memset(t, 0, sizeof(*t));
 	for (unsigned w = 0; w < h->ss->mp->n; w++) {
-		const struct head_worker *hw = h->hw[w];
+		const struct head_stats *s = &h->hw[w]->stats;
 
-		t->held += stat_get(&hw->held);
-		t->held_max += stat_get(&hw->held_max);
-		t->retried += stat_get(&hw->retried);
-		t->failed_no_path += stat_get(&hw->failed_no_path);
-		if (stat_get(&hw->longest_ns) > t->longest_ns)
-			t->longest_ns = stat_get(&hw->longest_ns);
+		t->held += stat_get(&s->held);
+		t->held_max += stat_get(&s->held_max);
+		t->retried += stat_get(&s->retried);
+		t->failed_no_path += stat_get(&s->failed_no_path);
+		t->fences += stat_get(&s->fences);
+		t->fenced += stat_get(&s->fenced);
+		t->fenced_total += stat_get(&s->fenced_total);
+		if (stat_get(&s->longest_ns) > t->longest_ns)
+			t->longest_ns = stat_get(&s->longest_ns);
 	}
 }

@@ -7,15 +7,22 @@
 
 /* A head for a namespace seen first through @first; NULL with *reason when it is not exported. */
 struct head *head_add(struct mp_subsys *ss, const struct path *first, const char **reason);
-/* The last path is gone for good: the namespace leaves the subsystem. */
+/* The last path is gone for good: the namespace leaves the subsystem, at once or after
+ * delayed_removal without a new one. */
+void head_abandoned(struct head *h);
 void head_remove(struct head *h);
+/* The head has a path again. */
+void head_adopted(struct head *h);
 /*
  * Judges all paths of the head anew, adopts a new size or format when that is all that the usable
  * associations still show, and tells workers and hosts what has changed.
  */
 void head_settle(struct head *h);
 
-/* Brings usable and reason of a path with a head up to date. */
+/* Tells hosts what its paths' states add up to now, if that has changed. */
+void head_tell(struct head *h);
+
+/* Brings usable, rank and reason of a path with a head up to date. */
 void path_judge(struct path *p);
 /* Frees a removed path that no worker points to any more. */
 void path_put(struct path *p);

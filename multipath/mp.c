@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "multipath/control.h"
+#include "multipath/head.h"
 
 struct mp *mp_new(struct loop *control, struct loop **workers, unsigned n)
 {
@@ -14,8 +15,9 @@ struct mp *mp_new(struct loop *control, struct loop **workers, unsigned n)
 	mp->control = control;
 	mp->n = n;
 	TAILQ_INIT(&mp->subsystems);
+	TAILQ_INIT(&mp->quarantines);
 	for (unsigned i = 0; i < n; i++)
-		mp_worker_init(&mp->workers[i], workers[i], control, i);
+		mp_worker_init(&mp->workers[i], mp, workers[i], control, i);
 	return mp;
 }
 
@@ -23,6 +25,7 @@ static void report_done(void *arg)
 {
 	struct mp *mp = arg;
 
+	quarantine_free_all(mp);
 	mp->done(mp->done_arg);
 }
 
@@ -36,13 +39,18 @@ void mp_shutdown(struct mp *mp, void (*done)(void *arg), void *arg)
 {
 	struct mp_subsys *ss;
 	struct upstream *up;
+	struct head *h;
 
 	mp->done = done;
 	mp->done_arg = arg;
 	mp->objects++; /* until all have been told */
-	TAILQ_FOREACH(ss, &mp->subsystems, link)
+	TAILQ_FOREACH(ss, &mp->subsystems, link) {
+		health_stop(ss);
 		while ((up = TAILQ_FIRST(&ss->upstreams)))
 			upstream_remove(up);
+		while ((h = TAILQ_FIRST(&ss->heads)))
+			head_remove(h);
+	}
 	mp_object_gone(mp);
 }
 
@@ -78,7 +86,19 @@ struct mp_subsys *mp_subsys_add(struct mp *mp, const struct mp_subsys_config *cf
 			abort();
 	}
 	TAILQ_INSERT_TAIL(&mp->subsystems, ss, link);
+	health_start(ss);
 	return ss;
+}
+
+const char *mp_write_retry_name(enum mp_write_retry r)
+{
+	static const char *const names[] = {
+		[MP_WRITE_RETRY_FENCED] = "fenced",
+		[MP_WRITE_RETRY_IMMEDIATE] = "immediate",
+		[MP_WRITE_RETRY_QUIESCE] = "quiesce",
+	};
+
+	return names[r];
 }
 
 struct head *mp_subsys_head(const struct mp_subsys *ss, uint32_t nsid)
@@ -97,7 +117,7 @@ void mp_subsys_set_policy(struct mp_subsys *ss, enum mp_policy policy)
 
 	ss->cfg.policy = policy;
 	TAILQ_FOREACH(h, &ss->heads, link)
-		head_publish(h);
+		head_set_policy(h, policy);
 }
 
 void mp_subsys_limits(const struct mp_subsys *ss, struct mp_limits *l)

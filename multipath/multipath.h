@@ -31,10 +31,25 @@ struct head_worker;
 struct lane;
 
 /* ---- configuration ---- */
-enum mp_policy { MP_POLICY_FAILOVER, MP_POLICY_ROUND_ROBIN };
+enum mp_policy {
+	MP_POLICY_FAILOVER,
+	MP_POLICY_ROUND_ROBIN,
+	MP_POLICY_QUEUE_DEPTH,
+	MP_POLICY_SERVICE_TIME,
+	MP_POLICY_NUMA,
+	MP_POLICY_COUNT,
+};
 const char *mp_policy_name(enum mp_policy p);
 /* 0 and *p set, or -EINVAL */
 int mp_policy_parse(const char *name, enum mp_policy *p);
+
+/* A write whose connection was lost, and which the old controller may still execute, is ... */
+enum mp_write_retry {
+	MP_WRITE_RETRY_FENCED, /* sent again; overlapping later ones wait for the old one's end */
+	MP_WRITE_RETRY_IMMEDIATE, /* sent again, and that is all: late execution goes unnoticed */
+	MP_WRITE_RETRY_QUIESCE,	  /* sent again only after the old one's end */
+};
+const char *mp_write_retry_name(enum mp_write_retry r);
 
 struct upstream_config {
 	char name[MP_NAME_MAX]; /* unique within its subsystem */
@@ -56,16 +71,26 @@ struct upstream_config {
 	uint64_t io_timeout;	  /* ns for one command before the association is taken for dead */
 	uint64_t connect_timeout; /* ns */
 	bool hdr_digest, data_digest;
-	unsigned weight;	 /* 1..; for round-robin */
+	unsigned weight;	 /* 1..; share of the I/O where the policy divides it */
 	bool enabled;		 /* admin state that its paths start in */
+	bool standby;		 /* the same: used only when there is no other path */
 	struct file_ns *file_ns; /* kind "file"; taken over */
 };
 
 struct mp_subsys_config {
 	char nqn[NVMF_NQN_MAX + 1];
 	enum mp_policy policy;
-	uint64_t no_path_timeout; /* ns that I/O is held when a head has no usable path */
+	enum mp_write_retry write_retry;
+	uint64_t no_path_timeout; /* ns that I/O is held when a head has no usable path; 0: fails */
 	unsigned max_held; /* requests held per head and worker; more fail with a path status */
+	uint64_t max_held_bytes; /* of host data in them */
+	int64_t persistent_loss; /* ns without a path until hosts are told that it is for good; < 0:
+				    never */
+	uint64_t delayed_removal; /* ns that a namespace stays after its last path was removed */
+	/* A path whose 99th percentile is above both is used last; 0: none is. */
+	unsigned slow_factor;  /* times that of the quickest other path */
+	uint64_t slow_latency; /* ns */
+	uint64_t flap_hold;    /* ns that a flapping path is used last, at first; then it grows */
 };
 
 /* What the gateway is told, on the control loop. */
@@ -78,6 +103,8 @@ struct mp_events {
 			     struct head *head); /* size or other Identify Namespace data */
 	void (*head_ana_changed)(void *arg, struct head *head);
 	void (*head_removed)(void *arg, struct head *head); /* head is freed after this */
+	/* Optional: the policy of this namespace instead of the subsystem's; false: none. */
+	bool (*head_policy)(void *arg, const struct head *head, enum mp_policy *policy);
 };
 
 /* ---- control loop ---- */
@@ -95,7 +122,7 @@ struct mp_subsys *mp_subsys_add(struct mp *mp, const struct mp_subsys_config *cf
 struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config *cfg);
 /* Drops the association and its paths; frees it later. */
 void upstream_remove(struct upstream *up);
-/* Drops and connects anew (also out of a final failure), at once. */
+/* Drops and connects anew (also out of a final failure), at once; forgets that it flapped. */
 void upstream_reset(struct upstream *up);
 
 enum upstream_state {
@@ -107,7 +134,8 @@ enum upstream_state {
 };
 const char *upstream_state_name(enum upstream_state s);
 
-enum path_admin { PATH_ENABLED, PATH_DISABLED };
+enum path_admin { PATH_ENABLED, PATH_STANDBY, PATH_DISABLED };
+const char *path_admin_name(enum path_admin a);
 
 struct path {
 	TAILQ_ENTRY(path) up_link;   /* in upstream->paths */
@@ -122,10 +150,13 @@ struct path {
 	struct ns_ident ident;
 	struct nvme_id_ns idns;
 	bool usable;	  /* published to workers as selectable */
-	char reason[160]; /* why not usable, or why refused; empty when usable */
+	uint8_t rank;	  /* enum path_rank, as published */
+	bool counted;	  /* where the head counts it while usable */
+	char reason[160]; /* why not usable, why refused, or why used last; else empty */
 	uint64_t changed; /* loop time of the last change of usable or ana_state */
 	unsigned slot;	  /* among the head's paths */
 	bool suspect;	  /* a worker saw a path status; its ANA state is being read */
+	struct path_health *health;
 	struct lane_set *lanes;
 	unsigned retiring; /* lane sets that workers have not all let go of */
 	bool removed;
@@ -138,12 +169,17 @@ struct head {
 	struct ns_ident ident;
 	struct ns_geometry geo;
 	struct nvme_id_ns idns; /* what hosts are told: intersection over the paths */
-	uint8_t ana_state; /* what hosts are told: best of the usable paths, else inaccessible */
+	uint8_t ana_state;	/* what hosts are told: best of the usable paths, else inaccessible
+				   or, after a while, persistent loss */
 	TAILQ_HEAD(, path) paths;
+	unsigned usable[2]; /* usable paths, optimized and non-optimized */
 	struct head_worker *hw[MP_MAX_WORKERS];
 	uint64_t lost_since; /* loop time since when no path is usable; 0: some is */
-	uint64_t slots;	     /* in use, bit set */
-	unsigned acks;	     /* workers that have freed their part, when removed */
+	bool loss_told;	     /* hosts were told of a persistent loss */
+	struct loop_timer loss_timer, removal_timer;
+	enum mp_policy policy;
+	uint64_t slots; /* in use, bit set */
+	unsigned acks;	/* workers that have freed their part, when removed */
 	bool removed;
 };
 
@@ -161,8 +197,21 @@ struct path_totals {
 		latency_ns_sum;
 };
 void path_totals(const struct path *p, struct path_totals *t);
+/* 99th percentile etc. of all that the path has done, in microseconds; 0: nothing yet. */
+uint64_t path_latency(const struct path *p, unsigned percent);
+
+/* Counters of one head on one worker; the worker writes, anybody reads. */
+struct head_stats {
+	stat_t held, held_max; /* waiting without a path */
+	stat_t retried, failed_no_path;
+	stat_t fences;		     /* that are up, copies included */
+	stat_t fenced, fenced_total; /* writes waiting behind one; that ever did */
+	stat_t longest_ns;
+};
 struct head_totals {
 	uint64_t held, held_max, retried, failed_no_path;
+	uint64_t fences; /* losses whose writes may still be executed late */
+	uint64_t fenced, fenced_total;
 	uint64_t longest_ns; /* longest time from arrival to completion of a command */
 };
 void head_totals(const struct head *h, struct head_totals *t);
@@ -185,8 +234,11 @@ struct upstream {
 	struct upstream *source; /* the discovery source that named it, or NULL */
 	uint64_t lost_at;	 /* loop time of the loss (or start) that is being made good */
 	unsigned attempts;	 /* since then */
-	uint32_t seen;		 /* discovery: generation of the log that named it last */
-	unsigned refs;		 /* associations and paths that still point here */
+	unsigned flaps;		 /* lives in a row that were short */
+	uint64_t damped_until;	 /* loop time; its paths are used last until then. 0: not damped */
+	struct loop_timer undamp;
+	uint32_t seen; /* discovery: generation of the log that named it last */
+	unsigned refs; /* associations and paths that still point here */
 };
 
 struct mp_subsys {
@@ -200,12 +252,31 @@ struct mp_subsys {
 	struct subsys_worker *sw[MP_MAX_WORKERS]; /* each belongs to its worker */
 	uint32_t mdts_limit; /* bytes; what hosts were promised, 0: nobody yet. Upstreams below it
 				are refused */
+	struct loop_timer health; /* judges the paths' latencies */
 };
 
-/* Enabled: takes part in selection. A disabled path gets no new I/O; what is on it finishes. */
+/*
+ * Enabled: takes part in selection. Standby: only when no enabled path is there. A disabled path
+ * gets no new I/O; what is on it finishes.
+ */
 void path_set_admin(struct path *p, enum path_admin admin);
+/* @weight: 1..1000, for policies that divide I/O up. */
+void path_set_weight(struct path *p, unsigned weight);
+/* Of all its namespaces, or of one. */
 void mp_subsys_set_policy(struct mp_subsys *ss, enum mp_policy policy);
+void head_set_policy(struct head *h, enum mp_policy policy);
 struct head *mp_subsys_head(const struct mp_subsys *ss, uint32_t nsid);
+
+/* An association that is lost, but whose controller may still execute writes. */
+struct quarantine_info {
+	const char *upstream;
+	uint16_t cntlid;
+	uint64_t until; /* loop time */
+	bool fenced;	/* some writes wait for its end */
+};
+/* Calls @fn for each, the oldest first. */
+void mp_quarantines(const struct mp *mp, void (*fn)(void *arg, const struct quarantine_info *q),
+		    void *arg);
 
 /* What every upstream with a path can do (live or last known). */
 struct mp_limits {

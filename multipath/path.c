@@ -6,6 +6,7 @@
 
 #include "multipath/control.h"
 #include "multipath/head.h"
+#include "multipath/selector.h"
 #include "transport/log.h"
 
 /* ---- lanes ---- */
@@ -93,7 +94,22 @@ void path_put(struct path *p)
 	if (!p->removed || p->retiring)
 		return;
 	upstream_put(p->up);
+	free(p->health);
 	free(p);
+}
+
+/* What the head counts of its paths. */
+static void uncount(struct path *p)
+{
+	if (p->usable)
+		p->head->usable[p->counted]--;
+}
+
+static void count(struct path *p)
+{
+	p->counted = p->ana_state == NVME_ANA_STATE_NONOPTIMIZED;
+	if (p->usable)
+		p->head->usable[p->counted]++;
 }
 
 static void detach(struct path *p)
@@ -102,12 +118,13 @@ static void detach(struct path *p)
 
 	if (!h)
 		return;
+	uncount(p);
 	p->head = NULL;
 	p->usable = false;
 	TAILQ_REMOVE(&h->paths, p, head_link);
 	h->slots &= ~(1ull << p->slot);
 	if (TAILQ_EMPTY(&h->paths))
-		head_remove(h);
+		head_abandoned(h);
 	else
 		head_settle(h);
 	retire_lanes(p);
@@ -156,6 +173,7 @@ static void join(struct head *h, struct path *p)
 	p->head = h;
 	make_lanes(p);
 	insert_ordered(h, p);
+	head_adopted(h);
 }
 
 /* NULL, or why the path may not join the head. */
@@ -223,10 +241,13 @@ void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns
 		if (!p)
 			abort();
 		p->up = up;
+		p->health = path_health_new();
 		up->refs++;
 		p->nsid = nsid;
 		p->weight = up->cfg.weight ? up->cfg.weight : 1;
-		p->admin = up->cfg.enabled ? PATH_ENABLED : PATH_DISABLED;
+		p->admin = !up->cfg.enabled  ? PATH_DISABLED
+			   : up->cfg.standby ? PATH_STANDBY
+					     : PATH_ENABLED;
 		p->ana_state = NVME_ANA_STATE_INACCESSIBLE; /* until the log says better */
 		TAILQ_INSERT_TAIL(&up->paths, p, up_link);
 	} else if (p->head && ident_compare(&p->ident, ident) != IDENT_SAME) {
@@ -259,17 +280,38 @@ static const char *unusable(const struct path *p, char *buf, size_t len)
 	why = geometry_mismatch(&p->head->geo, &geo);
 	if (why)
 		return why;
-	if (ana_rank(p->ana_state) == ANA_RANK_NONE) {
+	if (!ana_usable(p->ana_state)) {
 		snprintf(buf, len, "ANA state %s", ana_state_name(p->ana_state));
 		return buf;
 	}
 	return NULL;
 }
 
+/* NULL, or why a usable path is used after all others. */
+static const char *used_last(const struct path *p, char *buf, size_t len)
+{
+	uint64_t now = loop_now(p->up->ss->mp->control);
+
+	if (p->up->damped_until > now) {
+		snprintf(buf, len, "used last for %llu s more: lost %u times in a row",
+			 (unsigned long long)((p->up->damped_until - now) / NSEC_PER_SEC),
+			 p->up->flaps);
+		return buf;
+	}
+	return path_slow(p);
+}
+
+static uint8_t rank_of(const struct path *p, bool last)
+{
+	unsigned rank = last ? RANK_LAST : p->admin == PATH_STANDBY ? RANK_STANDBY : RANK_OPTIMIZED;
+
+	return (uint8_t)(rank + (p->ana_state == NVME_ANA_STATE_NONOPTIMIZED));
+}
+
 void path_judge(struct path *p)
 {
 	char buf[sizeof(p->reason)] = "";
-	const char *why = unusable(p, buf, sizeof(buf));
+	const char *why = unusable(p, buf, sizeof(buf)), *last = NULL;
 
 	if (p->usable != !why) {
 		p->changed = loop_now(p->up->ss->mp->control);
@@ -277,9 +319,14 @@ void path_judge(struct path *p)
 			   p->head->nsid, why ? "not usable: " : "usable, ANA ",
 			   why ? why : ana_state_name(p->ana_state));
 	}
+	uncount(p);
 	p->usable = !why;
+	count(p);
+	if (!why)
+		last = used_last(p, buf, sizeof(buf));
+	p->rank = why ? RANK_NONE : rank_of(p, last);
 	p->suspect = false;
-	snprintf(p->reason, sizeof(p->reason), "%s", why ? why : "");
+	snprintf(p->reason, sizeof(p->reason), "%s", why ? why : last ? last : "");
 }
 
 void path_refresh(struct path *p)
@@ -298,9 +345,26 @@ void upstream_refresh_paths(struct upstream *up)
 	}
 }
 
+const char *path_admin_name(enum path_admin a)
+{
+	static const char *const names[] = {
+		[PATH_ENABLED] = "enabled",
+		[PATH_STANDBY] = "standby",
+		[PATH_DISABLED] = "disabled",
+	};
+
+	return names[a];
+}
+
 void path_set_admin(struct path *p, enum path_admin admin)
 {
 	p->admin = admin;
+	path_refresh(p);
+}
+
+void path_set_weight(struct path *p, unsigned weight)
+{
+	p->weight = weight;
 	path_refresh(p);
 }
 

@@ -2,7 +2,8 @@
 /* The first path in configured order. */
 #include "multipath/selector.h"
 
-static struct view_entry *pick(struct head_worker *hw, enum ana_rank rank)
+static struct view_entry *pick(struct head_worker *hw, enum path_rank rank,
+			       const struct request *req)
 {
 	/* A full queue is waited for, not overflowed to the next path: the order is the admin's
 	 * wish. */

@@ -5,7 +5,8 @@
  */
 #include "multipath/selector.h"
 
-static struct view_entry *pick(struct head_worker *hw, enum ana_rank rank)
+static struct view_entry *pick(struct head_worker *hw, enum path_rank rank,
+			       const struct request *req)
 {
 	struct view_entry *best = NULL;
 	int sum = 0;

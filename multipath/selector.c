@@ -7,6 +7,9 @@
 static const struct selector *const selectors[] = {
 	[MP_POLICY_FAILOVER] = &selector_failover,
 	[MP_POLICY_ROUND_ROBIN] = &selector_round_robin,
+	[MP_POLICY_QUEUE_DEPTH] = &selector_queue_depth,
+	[MP_POLICY_SERVICE_TIME] = &selector_service_time,
+	[MP_POLICY_NUMA] = &selector_numa,
 };
 
 const struct selector *selector_of(enum mp_policy policy)

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "multipath/control.h"
 #include "multipath/head.h"
@@ -25,6 +24,15 @@ const char *upstream_state_name(enum upstream_state s)
 	return names[s];
 }
 
+/*
+ * Flap damping. A path that is lost again and again soon after it came back is connected like any
+ * other, but used last, for a time that doubles with each short life; so it is there when there is
+ * no other, and disturbs nobody when there is.
+ */
+#define FLAP_LIFE      (60 * NSEC_PER_SEC) /* a life shorter than this is a flap */
+#define FLAPS_FREE     2		   /* that many in a row are bad luck */
+#define FLAP_DOUBLINGS 6
+
 static uint64_t now(const struct upstream *up)
 {
 	return loop_now(up->ss->mp->control);
@@ -38,13 +46,49 @@ static void set_state(struct upstream *up, enum upstream_state s, const char *re
 		snprintf(up->reason, sizeof(up->reason), "%s", reason);
 }
 
+static void note_flap(struct upstream *up, uint64_t lived)
+{
+	up->flaps = lived < FLAP_LIFE ? up->flaps + 1 : 0;
+}
+
+static void on_undamp(void *arg)
+{
+	struct upstream *up = arg;
+
+	up->damped_until = 0;
+	upstream_refresh_paths(up);
+}
+
+static void forgive_flaps(struct upstream *up)
+{
+	up->flaps = 0;
+	up->damped_until = 0;
+	loop_timer_cancel(&up->undamp);
+}
+
+static void damp(struct upstream *up)
+{
+	unsigned doublings = up->flaps - FLAPS_FREE - 1;
+	uint64_t delay = up->ss->cfg.flap_hold;
+
+	if (up->flaps <= FLAPS_FREE || !delay)
+		return;
+	delay <<= doublings < FLAP_DOUBLINGS ? doublings : FLAP_DOUBLINGS;
+	up->damped_until = now(up) + delay;
+	loop_timer_arm(&up->undamp, delay);
+	log_warn("upstream %s: lost %u times in a row, used last for %llu s", up->cfg.name,
+		 up->flaps, (unsigned long long)(delay / NSEC_PER_SEC));
+}
+
 void upstream_live(struct upstream *up)
 {
+	damp(up);
 	set_state(up, UPSTREAM_LIVE, "");
 	up->attempts = 0;
 	up->lost_at = 0;
 	log_notice("upstream %s: live, controller ID %u", up->cfg.name, up->cntlid);
 	upstream_refresh_paths(up);
+	quarantine_ask(up->ss->mp);
 }
 
 void upstream_start(struct upstream *up)
@@ -67,13 +111,9 @@ static void on_retry(void *arg)
 }
 
 /* The delay with up to a quarter more, so that many paths do not come back in step. */
-static uint64_t with_jitter(uint64_t delay)
+static uint64_t with_jitter(const struct upstream *up, uint64_t delay)
 {
-	uint32_t r = 0;
-
-	if (getrandom(&r, sizeof(r), GRND_NONBLOCK) != sizeof(r))
-		r = 0;
-	return delay + delay / 4 * (r & 0xffff) / 0x10000;
+	return delay + delay / 4 * (loop_random(up->ss->mp->control) & 0xffff) / 0x10000;
 }
 
 void upstream_lost(struct upstream *up, bool final, const char *reason)
@@ -83,6 +123,7 @@ void upstream_lost(struct upstream *up, bool final, const char *reason)
 
 	if (was_live) {
 		up->losses++;
+		note_flap(up, now(up) - up->changed);
 		up->lost_at = now(up);
 	}
 	if (was_live || strcmp(reason, up->reason))
@@ -95,8 +136,8 @@ void upstream_lost(struct upstream *up, bool final, const char *reason)
 	upstream_refresh_paths(up);
 	if (!final)
 		loop_timer_arm(&up->retry, up->attempts == 0
-						   ? with_jitter(FIRST_RETRY)
-						   : with_jitter(up->cfg.reconnect_delay));
+						   ? with_jitter(up, FIRST_RETRY)
+						   : with_jitter(up, up->cfg.reconnect_delay));
 }
 
 struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config *cfg)
@@ -119,6 +160,7 @@ struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config
 	TAILQ_INSERT_TAIL(&ss->upstreams, up, link);
 	ss->mp->objects++;
 	loop_timer_init(&up->retry, ss->mp->control, on_retry, up);
+	loop_timer_init(&up->undamp, ss->mp->control, on_undamp, up);
 	upstream_start(up);
 	return up;
 }
@@ -153,6 +195,7 @@ void upstream_remove(struct upstream *up)
 		path_remove(p);
 	TAILQ_REMOVE(&up->ss->upstreams, up, link);
 	loop_timer_fini(&up->retry);
+	loop_timer_fini(&up->undamp);
 	if (up->assoc)
 		assoc_drop(up->assoc);
 	upstream_put(up);
@@ -165,6 +208,7 @@ void upstream_reset(struct upstream *up)
 	if (up->assoc)
 		assoc_drop(up->assoc);
 	loop_timer_cancel(&up->retry);
+	forgive_flaps(up);
 	up->attempts = 0;
 	up->lost_at = 0;
 	set_state(up, UPSTREAM_CONNECTING, "reset by the administrator");

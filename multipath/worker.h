@@ -7,29 +7,33 @@
 #ifndef MULTIPATH_WORKER_H
 #define MULTIPATH_WORKER_H
 
+#include "multipath/latency.h"
 #include "multipath/multipath.h"
 #include "transport/pool.h"
 
-#define MP_MAX_NSID  1024
-#define MP_MAX_PATHS 64 /* per head: a Flush keeps track of them in one word */
-#define MP_MAX_ATTEMPTS                                                                     \
-	16	      /* failovers by status of one command before the host gets the status \
-		       */
-#define MP_MAX_SAME 5 /* repeats on the same path */
+#define MP_MAX_NSID	1024
+#define MP_MAX_PATHS	64 /* per head: a Flush keeps track of them in one word */
+#define MP_MAX_ATTEMPTS 16 /* failovers by status of one command before the host gets the status \
+			    */
+#define MP_MAX_SAME 5	   /* repeats after passing trouble */
 
 /* One upstream I/O qpair on one worker. */
 struct conn {
+	TAILQ_ENTRY(conn) link; /* in mp_worker->conns */
 	struct mp_worker *mw;
 	struct assoc *assoc; /* control's; passed back in messages only */
+	uint64_t serial;     /* of the association */
 	struct ini_params params;
 	const struct ini_transport *tr;
 	uint64_t io_timeout;
+	uint16_t crdt[4]; /* Command Retry Delay Times by CRD, 100 ms units; [0] is 0 */
+	bool lingers;	  /* once lost, the controller may still execute what was sent */
 	struct ini_qpair *qp;
 	bool up;       /* takes commands */
 	bool reported; /* lost: control has been told, and reads `reason` */
+	uint64_t cost; /* of the commands in flight, see latency_cost() */
 	struct loop_timer expiry;
-	TAILQ_HEAD(, request)
-	inflight; /* by link, oldest first: one timeout for all, so also next to expire */
+	TAILQ_HEAD(, request) inflight; /* by link, oldest first */
 	char reason[160];
 };
 
@@ -38,6 +42,7 @@ struct lane {
 	struct lane_set *set;
 	unsigned slot; /* index among the head's paths */
 	struct lane_stats stats;
+	struct latency latency;
 	stat_t dirty; /* acknowledged commands that changed data: what a Flush must cover */
 	uint64_t
 		flushed; /* sum of dirty when the last successful Flush from this worker was sent */
@@ -57,46 +62,71 @@ struct view_entry {
 	struct conn *conn; /* NULL: no association */
 	uint32_t nsid;
 	unsigned weight;
-	uint8_t rank; /* enum ana_rank; ANA_RANK_NONE also when the admin or identity forbids use */
-	bool avoid;   /* a path status was seen; until control publishes the next view */
-	int credit;   /* for weighted round-robin */
+	uint8_t rank; /* enum path_rank; RANK_NONE also when the admin or identity forbids use */
+	uint8_t distance; /* 0: same NUMA node as the worker, or not known */
+	bool avoid;	  /* a path status was seen; until control publishes again */
+	int credit;	  /* for weighted round-robin */
 };
 
-/* What control publishes of one head to one worker; never changed by control afterwards. */
+/* What control publishes of one head to one worker; control changes single ranks later. */
 struct view {
 	enum mp_policy policy;
+	enum mp_write_retry write_retry;
 	struct ns_geometry geo;
 	uint64_t hold_ns; /* how long I/O waits without a path */
 	unsigned max_held;
+	uint64_t max_held_bytes;
+	bool persistent_loss; /* without a path: hosts were told that it is for good */
 	unsigned n;
 	struct view_entry e[];
 };
 
-enum mp_req_state { MP_REQ_IDLE, MP_REQ_WAITING, MP_REQ_OUT };
+enum mp_req_state {
+	MP_REQ_IDLE,
+	MP_REQ_WAITING, /* for a path, room or buffers */
+	MP_REQ_DELAYED, /* for the time that the controller asked for */
+	MP_REQ_LOST,	/* its outcome is unknown: until all workers know of the fence */
+	MP_REQ_FENCED,	/* behind a fence */
+	MP_REQ_OUT,	/* with an initiator qpair */
+};
+TAILQ_HEAD(request_list, request);
 
 struct head_worker {
 	struct mp_worker *mw;
-	struct head *head; /* control's; passed back in messages only */
+	struct head *head; /* control's; const parts of it may be read */
 	uint32_t nsid;
 	struct view *view;
-	TAILQ_HEAD(waiting_list, request)
-	waiting; /* no path, no room or no buffers; first in, first out */
+	struct request_list waiting; /* first in, first out */
 	unsigned nr_waiting;
+	uint64_t waiting_bytes; /* host data in them */
 	TAILQ_ENTRY(head_worker) starved_link;
 	bool starved, draining;
 	struct pool_waiter buffers;
 	struct loop_timer hold_timer;
-	uint64_t no_path_since; /* 0: a path is usable */
-	uint32_t out;
+	uint64_t no_path_since;	     /* 0: a path is usable */
+	struct request_list delayed; /* by due time */
+	struct loop_timer delay_timer;
+	TAILQ_HEAD(fence_list, fence) fences;
+	TAILQ_ENTRY(head_worker) fences_link; /* in mp_worker->fenced while there are fences */
+	struct request_list fenced;	      /* oldest first */
+	struct loop_timer fence_timer;
+	unsigned next; /* where policies that go round begin */
+	uint32_t out;  /* requests with us, and fences being put up */
 	bool retired;
-	stat_t held, held_max, retried, failed_no_path, longest_ns;
+	struct head_stats stats;
 };
 
 struct mp_worker {
+	struct mp *mp; /* control's; const parts of it may be read */
 	struct loop *loop, *control;
 	unsigned index;
+	TAILQ_HEAD(, conn) conns;
 	TAILQ_HEAD(, head_worker) starved; /* heads with waiting requests */
 	struct loop_hook kick_hook;
+	TAILQ_HEAD(, head_worker) fenced; /* heads with fences */
+	struct request_list lost;	  /* writes whose fences the hook will put up */
+	struct loop_hook lost_hook;
+	uint64_t fence_ids;
 };
 
 /* Per exported subsystem and worker: NSID to head. */
@@ -104,13 +134,16 @@ struct subsys_worker {
 	struct head_worker *heads[MP_MAX_NSID + 1];
 };
 
-void mp_worker_init(struct mp_worker *mw, struct loop *loop, struct loop *control, unsigned index);
+void mp_worker_init(struct mp_worker *mw, struct mp *mp, struct loop *loop, struct loop *control,
+		    unsigned index);
 
 /* Before the worker knows it. @view is taken over. */
 void head_worker_init(struct head_worker *hw, struct mp_worker *mw, struct head *head,
 		      uint32_t nsid, struct view *view);
 /* Worker loop. Takes @view over and looks at the waiting requests again. */
 void head_worker_publish(struct head_worker *hw, struct view *view);
+/* Worker loop. The rank of one path has changed, and nothing else. */
+void head_worker_rank(struct head_worker *hw, const struct lane *lane, uint8_t rank);
 /* Worker loop. Fails what waits with Invalid Namespace, then frees the struct once nothing is out.
  */
 void head_worker_retire(struct head_worker *hw);
@@ -119,6 +152,8 @@ void lane_retire(struct lane *lane, struct mp_worker *mw);
 void lane_put(struct lane *lane, struct mp_worker *mw);
 /* Has the heads with waiting requests looked at, at the end of the turn: room has come back. */
 void mp_worker_kick(struct mp_worker *mw);
+/* Worker loop. The association of that serial can no longer execute anything. */
+void mp_worker_dead(struct mp_worker *mw, uint64_t serial);
 
 /* Worker loop. Starts to connect; conn_opened() and conn_lost() are posted to control. */
 void conn_open(struct conn *conn);
@@ -130,15 +165,25 @@ int conn_submit(struct conn *conn, struct request *req);
 /* The request has come back from the conn's qpair. */
 void conn_returned(struct conn *conn, struct request *req, int error);
 
-/* Control's side of the above (upstream.c). */
+/* Worker loop. One read of the first block over this path, however it ranks; path_probed() is
+ * posted to control, unless the probe could not even be sent. */
+void probe_send(struct head_worker *hw, struct lane *lane);
+
+/* Control's side of the above. */
 void conn_opened(struct conn *conn, int error, uint16_t status);
 void conn_lost(struct conn *conn);
 void conn_closed(struct conn *conn);
+/* A command is out for longer than io_timeout: tell the controller to give it up. */
+void conn_abort(struct conn *conn, uint16_t cid);
 /* A worker has let go of its lane of the set. Control loop. */
 void lane_freed(struct lane_set *set);
 /* A worker has freed its part of the head. Control loop. */
 void head_worker_freed(struct head *head);
 /* A command on @path got a path related status: its ANA state wants a look. Control loop. */
 void path_suspect(struct path *path);
+/* A probe of @path took @ns, or failed. Control loop. */
+void path_probed(struct path *path, uint64_t ns, bool good);
+/* A worker has put up fences against late writes of this association. Control loop. */
+void quarantine_fenced(struct mp *mp, uint64_t serial);
 
 #endif

@@ -210,7 +210,11 @@ void gw_defaults(void)
 		up->enabled = true;
 	}
 	gw_subsys_cfg = (struct subsys_cfg){
-		.mp = {.nqn = FAKE_GW_NQN, .no_path_timeout = 20 * NSEC_PER_SEC, .max_held = 100},
+		.mp = {.nqn = FAKE_GW_NQN,
+		       .no_path_timeout = 20 * NSEC_PER_SEC,
+		       .max_held = 100,
+		       .max_held_bytes = 1 << 20,
+		       .persistent_loss = -1},
 		.serial = "SERIAL",
 		.model = "MODEL",
 		.cntlid_min = 1,

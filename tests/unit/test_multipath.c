@@ -47,7 +47,13 @@ static void on_removed(void *arg, struct head *h)
 	removed++;
 }
 
-static const struct mp_events events = {assign_nsid, on_added, on_changed, on_ana, on_removed};
+static const struct mp_events events = {
+	.assign_nsid = assign_nsid,
+	.head_added = on_added,
+	.head_changed = on_changed,
+	.head_ana_changed = on_ana,
+	.head_removed = on_removed,
+};
 
 static void spin(unsigned turns)
 {
@@ -79,6 +85,8 @@ static int setup(void **state)
 		.nqn = "nqn.2014-08.org.example:gw",
 		.no_path_timeout = 20 * NSEC_PER_SEC,
 		.max_held = 100,
+		.max_held_bytes = 1 << 20,
+		.persistent_loss = -1,
 	};
 
 	log_set_level(LOG_CRIT);
@@ -163,14 +171,18 @@ static void on_complete(struct request *req)
 	pool_put(req);
 }
 
+/* Each at another place: 8 blocks of 512 bytes. */
 static struct request *submit(uint8_t opcode)
 {
+	static unsigned next_place;
 	struct head_worker *hw = mp_lookup(ss, 0, 5);
 	struct request *req = pool_get(pool);
 
 	assert_non_null(hw);
 	req->sqe.opcode = opcode;
 	req->sqe.nsid = htole32(5);
+	req->sqe.cdw10 = htole32(8 * (next_place++ % 100));
+	req->sqe.cdw12 = htole32(7);
 	req->complete = on_complete;
 	req->dir = nvme_sqe_dir(&req->sqe);
 	if (req->dir != NVME_DIR_NONE) {

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Commands that the controller asked to have again only after a while (CRD; Base 2.0, 3.3.3.2.1).
+ */
+#include "multipath/dispatch.h"
+
+static uint64_t now(const struct head_worker *hw)
+{
+	return loop_now(hw->mw->loop);
+}
+
+static void arm(struct head_worker *hw)
+{
+	const struct request *first = TAILQ_FIRST(&hw->delayed);
+
+	if (!first)
+		loop_timer_cancel(&hw->delay_timer);
+	else
+		loop_timer_arm(&hw->delay_timer,
+			       first->mp_due > now(hw) ? first->mp_due - now(hw) : 0);
+}
+
+void delay_in(struct head_worker *hw, struct request *req, uint64_t ns)
+{
+	struct request *before;
+
+	req->mp_state = MP_REQ_DELAYED;
+	req->mp_due = now(hw) + ns;
+	TAILQ_FOREACH_REVERSE(before, &hw->delayed, request_list, link) {
+		if (before->mp_due <= req->mp_due)
+			break;
+	}
+	if (before)
+		TAILQ_INSERT_AFTER(&hw->delayed, before, req, link);
+	else
+		TAILQ_INSERT_HEAD(&hw->delayed, req, link);
+	arm(hw);
+}
+
+void delay_out(struct head_worker *hw, struct request *req)
+{
+	TAILQ_REMOVE(&hw->delayed, req, link);
+	req->mp_state = MP_REQ_IDLE;
+	arm(hw);
+}
+
+void delay_fail_all(struct head_worker *hw, uint16_t status)
+{
+	struct request *req;
+
+	hw->out++;
+	while ((req = TAILQ_FIRST(&hw->delayed))) {
+		delay_out(hw, req);
+		dispatch_finish(hw, req, status);
+	}
+	hw->out--;
+	head_worker_put(hw);
+}
+
+static void on_due(void *arg)
+{
+	struct head_worker *hw = arg;
+	struct request *req;
+
+	hw->out++;
+	while ((req = TAILQ_FIRST(&hw->delayed)) && req->mp_due <= now(hw)) {
+		delay_out(hw, req);
+		if (request_orphaned(req)) {
+			dispatch_finish(hw, req, NVME_STATUS(0, NVME_SC_ABORT_REQ));
+			continue;
+		}
+		stat_add(&hw->stats.retried, 1);
+		dispatch(hw, req);
+	}
+	arm(hw);
+	hw->out--;
+	head_worker_put(hw);
+}
+
+void delay_init(struct head_worker *hw)
+{
+	TAILQ_INIT(&hw->delayed);
+	loop_timer_init(&hw->delay_timer, hw->mw->loop, on_due, hw);
+}
+
+void delay_fini(struct head_worker *hw)
+{
+	loop_timer_fini(&hw->delay_timer);
+}

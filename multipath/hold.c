@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Waiting, first in first out by arrival: for a path when there is none (held), or for room or
+ * buffers. What is held is bounded in number, bytes and time.
+ */
+#include "multipath/dispatch.h"
+
+#include <errno.h>
+
+#include "multipath/selector.h"
+#include "transport/log.h"
+
+static void on_buffers(void *arg)
+{
+	hold_drain(arg);
+}
+
+uint16_t hold_status(const struct head_worker *hw)
+{
+	return hw->view->persistent_loss ? NVME_STATUS(3, NVME_SC_ANA_PERSISTENT_LOSS)
+					 : NVME_ST_ANA_INACCESSIBLE;
+}
+
+static bool expired(const struct head_worker *hw)
+{
+	return loop_now(hw->mw->loop) - hw->no_path_since >= hw->view->hold_ns;
+}
+
+static uint64_t bytes_of(const struct request *req)
+{
+	return (uint64_t)req->nsegs * SEG_SIZE;
+}
+
+bool hold_refuses(const struct head_worker *hw, const struct request *req)
+{
+	if (!hw->no_path_since)
+		return false;
+	return expired(hw) || hw->nr_waiting >= hw->view->max_held ||
+	       hw->waiting_bytes + bytes_of(req) > hw->view->max_held_bytes;
+}
+
+static void note_held(struct head_worker *hw)
+{
+	uint64_t held = hw->no_path_since ? hw->nr_waiting : 0;
+
+	stat_set(&hw->stats.held, held);
+	if (held > stat_get(&hw->stats.held_max))
+		stat_set(&hw->stats.held_max, held);
+}
+
+void hold_note_paths(struct head_worker *hw)
+{
+	if (selector_ranks(hw->view)) {
+		hw->no_path_since = 0;
+		loop_timer_cancel(&hw->hold_timer);
+	} else if (!hw->no_path_since) {
+		hw->no_path_since = loop_now(hw->mw->loop);
+		loop_timer_arm(&hw->hold_timer, hw->view->hold_ns);
+	}
+	note_held(hw);
+}
+
+/* So that what comes back from a lost path goes on before what came later. */
+static void insert(struct head_worker *hw, struct request *req)
+{
+	struct request *before;
+
+	TAILQ_FOREACH_REVERSE(before, &hw->waiting, request_list, link) {
+		if (before->arrived <= req->arrived)
+			break;
+	}
+	if (before)
+		TAILQ_INSERT_AFTER(&hw->waiting, before, req, link);
+	else
+		TAILQ_INSERT_HEAD(&hw->waiting, req, link);
+}
+
+void hold_in(struct head_worker *hw, struct request *req)
+{
+	req->mp_state = MP_REQ_WAITING;
+	insert(hw, req);
+	hw->nr_waiting++;
+	hw->waiting_bytes += bytes_of(req);
+	if (!hw->starved) {
+		hw->starved = true;
+		TAILQ_INSERT_TAIL(&hw->mw->starved, hw, starved_link);
+	}
+	note_held(hw);
+}
+
+void hold_out(struct head_worker *hw, struct request *req)
+{
+	TAILQ_REMOVE(&hw->waiting, req, link);
+	hw->nr_waiting--;
+	hw->waiting_bytes -= bytes_of(req);
+	req->mp_state = MP_REQ_IDLE;
+	note_held(hw);
+}
+
+void hold_drain(struct head_worker *hw)
+{
+	struct request *req;
+
+	hold_note_paths(hw);
+	if (hw->draining || hw->no_path_since)
+		return;
+	hw->draining = true;
+	hw->out++; /* against being freed by the last of them */
+	while ((req = TAILQ_FIRST(&hw->waiting))) {
+		int err;
+
+		hold_out(hw, req);
+		if (request_orphaned(req)) {
+			dispatch_finish(hw, req, NVME_STATUS(0, NVME_SC_ABORT_REQ));
+			continue;
+		}
+		err = dispatch_try(hw, req);
+		if (err == -EBUSY) {
+			fence_in(hw, req);
+		} else if (err) {
+			hold_in(hw, req);
+			break;
+		}
+	}
+	hw->draining = false;
+	hold_note_paths(hw);
+	hw->out--;
+	head_worker_put(hw);
+}
+
+void hold_fail_all(struct head_worker *hw, uint16_t status)
+{
+	struct request *req;
+
+	hw->out++;
+	while ((req = TAILQ_FIRST(&hw->waiting))) {
+		hold_out(hw, req);
+		if (hw->no_path_since)
+			stat_add(&hw->stats.failed_no_path, 1);
+		dispatch_finish(hw, req, status);
+	}
+	hw->out--;
+	head_worker_put(hw);
+}
+
+static void on_expired(void *arg)
+{
+	struct head_worker *hw = arg;
+
+	if (!hw->no_path_since)
+		return;
+	if (!expired(hw)) { /* a later view allows more */
+		loop_timer_arm(&hw->hold_timer,
+			       hw->no_path_since + hw->view->hold_ns - loop_now(hw->mw->loop));
+		return;
+	}
+	log_ratelimited(LOG_ERR, "namespace %u: no path for %llu ms, failing held I/O", hw->nsid,
+			(unsigned long long)(hw->view->hold_ns / NSEC_PER_MSEC));
+	hold_fail_all(hw, hold_status(hw));
+}
+
+void hold_init(struct head_worker *hw)
+{
+	TAILQ_INIT(&hw->waiting);
+	hw->buffers.fn = on_buffers;
+	hw->buffers.arg = hw;
+	loop_timer_init(&hw->hold_timer, hw->mw->loop, on_expired, hw);
+}
+
+void hold_fini(struct head_worker *hw)
+{
+	if (hw->starved)
+		TAILQ_REMOVE(&hw->mw->starved, hw, starved_link);
+	hw->starved = false;
+	pool_wait_cancel(loop_pool(hw->mw->loop), &hw->buffers);
+	loop_timer_fini(&hw->hold_timer);
+}

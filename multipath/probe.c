@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reads of our own that tell how quick a path is that hosts' commands avoid. */
+#include <stdlib.h>
+
+#include "multipath/worker.h"
+
+struct probe_msg {
+	struct path *path;
+	uint64_t ns;
+	bool good;
+};
+
+static void probed_on_control(void *arg)
+{
+	struct probe_msg *m = arg;
+
+	path_probed(m->path, m->ns, m->good);
+	free(m);
+}
+
+static void on_done(struct request *req, int error)
+{
+	struct conn *conn = req->mp_conn;
+	struct mp_worker *mw = conn->mw;
+	struct lane *lane = req->mp_lane;
+	struct probe_msg *m = malloc(sizeof(*m));
+
+	if (!m)
+		abort();
+	*m = (struct probe_msg){lane->set->path, loop_now(mw->loop) - req->submitted,
+				!error && nvme_cqe_status(&req->cqe) == 0};
+	conn_returned(conn, req, error);
+	/* Before the lane is let go of: the path is there as long as that. */
+	loop_post(mw->control, probed_on_control, m);
+	lane_put(lane, mw);
+	pool_put(req);
+}
+
+static struct view_entry *entry_of(struct head_worker *hw, const struct lane *lane)
+{
+	for (unsigned i = 0; i < hw->view->n; i++)
+		if (hw->view->e[i].lane == lane)
+			return &hw->view->e[i];
+	return NULL;
+}
+
+void probe_send(struct head_worker *hw, struct lane *lane)
+{
+	const struct ns_geometry *geo = &hw->view->geo;
+	struct view_entry *e = entry_of(hw, lane);
+	struct request *req;
+
+	if (!e || !e->conn || !e->conn->up || !ini_room(e->conn->qp))
+		return;
+	req = pool_get(loop_pool(hw->mw->loop));
+	if (!req)
+		return;
+	req->sqe.opcode = nvme_cmd_read;
+	req->sqe.nsid = htole32(e->nsid);
+	req->dir = NVME_DIR_C2H;
+	req->data_len = (1u << geo->lbads) + geo->ms;
+	req->mp_lane = lane;
+	req->mp_conn = e->conn;
+	req->ini_done = on_done;
+	if (request_alloc_data(req, req->data_len) || conn_submit(e->conn, req)) {
+		pool_put(req);
+		return;
+	}
+	lane->out++;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lost associations whose controllers may still execute writes that they were sent. When that has
+ * ended for certain, the workers are told and take their fences down. It has ended
+ *
+ * - some time after the loss: the controller hears nothing, so its Keep Alive Timer expires, at the
+ *   latest after twice KATO (three times where traffic restarts the timer, Base 2.1, 3.9), and then
+ *   Command Quiesce Time is what it needs to bring all commands to an end;
+ * - or when another controller of the subsystem that we are connected to says that it has reset the
+ *   lost one (Cross-Controller Reset, Base 2.3, 5.4.3), where they offer that.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "multipath/control.h"
+#include "transport/log.h"
+
+/* Without a keep-alive nothing tells the controller that we have gone; TCP itself might. */
+#define WAIT_WITHOUT_KEEP_ALIVE (60 * NSEC_PER_SEC)
+
+/* Fields of Identify Controller that are younger than the library's structure. */
+#define ID_CIU	135  /* Controller Instance Uniquifier, 1 byte */
+#define ID_CIRN 136  /* Controller Instance Random Number, 8 bytes */
+#define ID_CQT	386  /* Command Quiesce Time, 2 bytes, milliseconds */
+#define ID_CCRL 1807 /* Cross-Controller Reset Limit, 1 byte; 0: not supported */
+
+#define ADMIN_CROSS_CONTROLLER_RESET 0x38
+#define CCR_IMMEDIATE		     1u /* of the result: the reset is done */
+
+struct quarantine {
+	TAILQ_ENTRY(quarantine) link;
+	struct mp *mp;
+	uint64_t serial;
+	char upstream[MP_NAME_MAX];
+	char subnqn[NVMF_NQN_MAX + 1];
+	uint16_t cntlid;
+	uint8_t ciu;
+	uint8_t cirn[8];
+	uint64_t wait; /* ns from the loss */
+	bool lost;     /* the clock runs */
+	bool closed;   /* all its commands are back */
+	bool fenced;   /* some were writes */
+	uint64_t until;
+	const struct assoc *asked; /* whose answer to a reset is awaited */
+	struct loop_timer timer;
+};
+
+static uint64_t time_to_end(const struct assoc *a)
+{
+	const uint8_t *id = (const uint8_t *)&a->id;
+	uint64_t kato = a->up->cfg.keep_alive_tmo, unit;
+	uint16_t cqt;
+
+	if (!kato)
+		return WAIT_WITHOUT_KEEP_ALIVE;
+	/* The controller rounds up to its granularity, KAS, 100 ms units. */
+	unit = le16toh(a->id.kas) * 100 * NSEC_PER_MSEC;
+	if (unit)
+		kato = (kato + unit - 1) / unit * unit;
+	memcpy(&cqt, id + ID_CQT, sizeof(cqt));
+	return (le32toh(a->id.ctratt) & NVME_CTRL_CTRATT_TBKAS ? 3 : 2) * kato +
+	       le16toh(cqt) * NSEC_PER_MSEC;
+}
+
+static struct quarantine *find(struct mp *mp, uint64_t serial)
+{
+	struct quarantine *q;
+
+	TAILQ_FOREACH(q, &mp->quarantines, link)
+		if (q->serial == serial)
+			return q;
+	return NULL;
+}
+
+static void forget(struct quarantine *q)
+{
+	TAILQ_REMOVE(&q->mp->quarantines, q, link);
+	loop_timer_fini(&q->timer);
+	free(q);
+}
+
+/* ---- the end ---- */
+
+struct dead_msg {
+	struct mp_worker *mw;
+	uint64_t serial;
+};
+
+static void dead_on_worker(void *arg)
+{
+	struct dead_msg *m = arg;
+
+	mp_worker_dead(m->mw, m->serial);
+	free(m);
+}
+
+static void end(struct quarantine *q)
+{
+	struct mp *mp = q->mp;
+
+	for (unsigned w = 0; w < mp->n; w++) {
+		struct dead_msg *m = malloc(sizeof(*m));
+
+		if (!m)
+			abort();
+		*m = (struct dead_msg){&mp->workers[w], q->serial};
+		loop_post(mp->workers[w].loop, dead_on_worker, m);
+	}
+	forget(q);
+}
+
+static void on_timer(void *arg)
+{
+	struct quarantine *q = arg;
+
+	log_info("upstream %s: the lost association with controller ID %u is over", q->upstream,
+		 q->cntlid);
+	end(q);
+}
+
+/* ---- Cross-Controller Reset ---- */
+
+static void on_reset(struct assoc *a, struct request *req, uint16_t status)
+{
+	struct quarantine *q;
+
+	TAILQ_FOREACH(q, &a->up->ss->mp->quarantines, link)
+		if (q->asked == a)
+			break;
+	if (!q)
+		return;
+	q->asked = NULL;
+	if (status) {
+		log_warn("upstream %s: controller ID %u was not reset: %s", a->up->cfg.name,
+			 q->cntlid, admin_status_str(status));
+		return;
+	}
+	/* A reset that is only on its way is left to the clock. */
+	if (!(le32toh(req->cqe.result) & CCR_IMMEDIATE))
+		return;
+	log_notice("upstream %s: controller ID %u has been reset through it", a->up->cfg.name,
+		   q->cntlid);
+	end(q);
+}
+
+static bool busy(const struct mp *mp, const struct assoc *a)
+{
+	const struct quarantine *q;
+
+	TAILQ_FOREACH(q, &mp->quarantines, link)
+		if (q->asked == a)
+			return true;
+	return false;
+}
+
+/* An association with another controller of the same subsystem that can reset the lost one. */
+static struct assoc *who_resets(const struct quarantine *q)
+{
+	struct mp_subsys *ss;
+	struct upstream *up;
+
+	TAILQ_FOREACH(ss, &q->mp->subsystems, link)
+		TAILQ_FOREACH(up, &ss->upstreams, link)
+			if (up->state == UPSTREAM_LIVE && up->assoc &&
+			    up->assoc->serial != q->serial && !strcmp(up->cfg.nqn, q->subnqn) &&
+			    ((const uint8_t *)&up->assoc->id)[ID_CCRL] && !busy(q->mp, up->assoc))
+				return up->assoc;
+	return NULL;
+}
+
+static void try_reset(struct quarantine *q)
+{
+	struct nvme_sqe sqe = {.opcode = ADMIN_CROSS_CONTROLLER_RESET};
+	struct assoc *a;
+	uint64_t cirn;
+
+	if (!q->lost || !q->closed || !q->fenced || q->asked)
+		return;
+	memcpy(&cirn, q->cirn, sizeof(cirn));
+	if (!q->ciu && !cirn)
+		return;
+	a = who_resets(q);
+	if (!a)
+		return;
+	q->asked = a;
+	sqe.cdw10 = htole32((uint32_t)q->ciu << 16 | q->cntlid);
+	memcpy(&sqe.cdw12, q->cirn, sizeof(q->cirn));
+	admin_send(a, &sqe, 0, a->up->cfg.connect_timeout, on_reset);
+}
+
+void quarantine_ask(struct mp *mp)
+{
+	struct quarantine *q;
+
+	TAILQ_FOREACH(q, &mp->quarantines, link)
+		try_reset(q);
+}
+
+/* ---- life ---- */
+
+void quarantine_open(const struct assoc *a)
+{
+	const uint8_t *id = (const uint8_t *)&a->id;
+	struct quarantine *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		abort();
+	q->mp = a->up->ss->mp;
+	q->serial = a->serial;
+	strcpy(q->upstream, a->up->cfg.name);
+	strcpy(q->subnqn, a->up->cfg.nqn);
+	q->cntlid = a->up->cntlid;
+	q->ciu = id[ID_CIU];
+	memcpy(q->cirn, id + ID_CIRN, sizeof(q->cirn));
+	q->wait = time_to_end(a);
+	loop_timer_init(&q->timer, q->mp->control, on_timer, q);
+	TAILQ_INSERT_TAIL(&q->mp->quarantines, q, link);
+}
+
+void quarantine_lost(struct mp *mp, uint64_t serial)
+{
+	struct quarantine *q = find(mp, serial), *other;
+
+	if (!q)
+		return;
+	q->lost = true;
+	q->until = loop_now(mp->control) + q->wait;
+	loop_timer_arm(&q->timer, q->wait);
+	/* It cannot answer for others any more. */
+	TAILQ_FOREACH(other, &mp->quarantines, link)
+		if (other->asked && other->asked->serial == serial)
+			other->asked = NULL;
+	quarantine_ask(mp);
+}
+
+void quarantine_closed(struct mp *mp, uint64_t serial)
+{
+	struct quarantine *q = find(mp, serial);
+
+	if (!q)
+		return;
+	q->closed = true;
+	try_reset(q);
+}
+
+void quarantine_fenced(struct mp *mp, uint64_t serial)
+{
+	struct quarantine *q = find(mp, serial);
+
+	if (!q)
+		return;
+	q->fenced = true;
+	try_reset(q);
+}
+
+void quarantine_free_all(struct mp *mp)
+{
+	struct quarantine *q;
+
+	while ((q = TAILQ_FIRST(&mp->quarantines)))
+		forget(q);
+}
+
+void mp_quarantines(const struct mp *mp, void (*fn)(void *arg, const struct quarantine_info *q),
+		    void *arg)
+{
+	const struct quarantine *q;
+
+	TAILQ_FOREACH(q, &mp->quarantines, link)
+		if (q->lost)
+			fn(arg,
+			   &(struct quarantine_info){q->upstream, q->cntlid, q->until, q->fenced});
+}
