@@ -151,7 +151,7 @@ static void default_features(struct controller *c)
 	c->arbitration = ARBITRATION_BURST;
 	c->temp_over = TEMP_OVER_DEFAULT;
 	c->temp_under = 0;
-	c->error_recovery = 0;
+	memset(c->error_recovery, 0, sizeof(c->error_recovery));
 	c->write_atomicity = 0;
 	c->aen_config = 0;
 	atomic_store_explicit(&c->acre, false, memory_order_relaxed);

@@ -91,7 +91,8 @@ struct controller {
 	uint64_t ka_seen; /* commands when the timer was armed */
 
 	/* features, as the host set them */
-	uint32_t arbitration, temp_over, temp_under, error_recovery, write_atomicity, aen_config;
+	uint32_t arbitration, temp_over, temp_under, write_atomicity, aen_config;
+	uint16_t error_recovery[SUBSYS_MAX_NSID + 1];
 	atomic_bool acre; /* statuses may carry a retry delay; workers read it */
 
 	/* asynchronous events */

@@ -5,7 +5,9 @@
 #define SEL_CURRENT 0u
 #define SEL_CAPS    3u
 
-#define CAP_CHANGEABLE 0x4u /* answer to SEL_CAPS */
+/* Answer to SEL_CAPS */
+#define CAP_OF_NS      0x2u
+#define CAP_CHANGEABLE 0x4u
 #define SET_SAVE       (1u << 31)
 
 #define ST(sct, sc) (uint16_t)(NVME_STATUS(sct, sc) | NVME_DNR)
@@ -18,9 +20,12 @@
 #define ARBITRATION_BURST  7u	 /* no limit */
 #define HOST_BEHAVIOR_SIZE sizeof(struct nvme_feat_host_behavior)
 
+enum scope { OF_CTRL, OF_NS };
+
 struct feature {
 	uint8_t kinds;
-	bool per_ns;
+	enum scope scope;
+	bool fixed; /* no other value than the present one is taken */
 	uint32_t get_len, set_len;
 	/* The value for dword 0, data for those that have it; or a status by *status. */
 	uint32_t (*get)(const struct controller *c, struct request *req, bool current,
@@ -82,15 +87,19 @@ static uint16_t set_temp(struct controller *c, struct request *req, uint32_t val
 static uint32_t get_error_recovery(const struct controller *c, struct request *req, bool current,
 				   uint16_t *status)
 {
-	return current ? c->error_recovery : 0;
+	return current ? c->error_recovery[le32toh(req->sqe.nsid)] : 0;
 }
 
 /* Of it only the time limit (TLER) is taken; no namespace offers errors of deallocated blocks. */
 static uint16_t set_error_recovery(struct controller *c, struct request *req, uint32_t value)
 {
+	uint32_t nsid = le32toh(req->sqe.nsid);
+
 	if (value >> 16)
 		return NVME_ST_INVALID_FIELD;
-	c->error_recovery = value;
+	for (uint32_t i = 1; i <= SUBSYS_MAX_NSID; i++)
+		if (nsid == i || nsid == NVME_NSID_ALL)
+			c->error_recovery[i] = (uint16_t)value;
 	return 0;
 }
 
@@ -209,21 +218,38 @@ static uint16_t set_hostid(struct controller *c, struct request *req, uint32_t v
 	return ST(0, NVME_SC_CMD_SEQ_ERROR);
 }
 
+/* There is one combination, of the NVM command set alone. */
+static uint32_t get_command_sets(const struct controller *c, struct request *req, bool current,
+				 uint16_t *status)
+{
+	return 0;
+}
+
+static uint16_t set_command_sets(struct controller *c, struct request *req, uint32_t value)
+{
+	return value & 0x1ff ? ST(1, NVME_SC_IOCS_COMBINATION_REJECTED) : 0;
+}
+
 /* ---- the table ---- */
 
 static const struct feature features[256] = {
-	[NVME_FEAT_FID_ARBITRATION] = {FOR_IO, false, 0, 0, get_arbitration, set_arbitration},
-	[NVME_FEAT_FID_POWER_MGMT] = {FOR_IO, false, 0, 0, get_power, set_power},
-	[NVME_FEAT_FID_TEMP_THRESH] = {FOR_IO, false, 0, 0, get_temp, set_temp},
-	[NVME_FEAT_FID_ERR_RECOVERY] = {FOR_IO, true, 0, 0, get_error_recovery, set_error_recovery},
-	[NVME_FEAT_FID_VOLATILE_WC] = {FOR_IO, false, 0, 0, get_write_cache, set_write_cache},
-	[NVME_FEAT_FID_NUM_QUEUES] = {FOR_IO, false, 0, 0, get_queues, set_queues},
-	[NVME_FEAT_FID_WRITE_ATOMIC] = {FOR_IO, false, 0, 0, get_atomicity, set_atomicity},
-	[NVME_FEAT_FID_ASYNC_EVENT] = {FOR_BOTH, false, 0, 0, get_events, set_events},
-	[NVME_FEAT_FID_KATO] = {FOR_BOTH, false, 0, 0, get_kato, set_kato},
-	[NVME_FEAT_FID_HOST_BEHAVIOR] = {FOR_IO, false, HOST_BEHAVIOR_SIZE, HOST_BEHAVIOR_SIZE,
-					 get_behavior, set_behavior},
-	[NVME_FEAT_FID_HOST_ID] = {FOR_BOTH, false, 16, 0, get_hostid, set_hostid},
+	[NVME_FEAT_FID_ARBITRATION] = {FOR_IO, .get = get_arbitration, .set = set_arbitration},
+	[NVME_FEAT_FID_POWER_MGMT] = {FOR_IO, .get = get_power, .set = set_power},
+	[NVME_FEAT_FID_TEMP_THRESH] = {FOR_IO, .get = get_temp, .set = set_temp},
+	[NVME_FEAT_FID_ERR_RECOVERY] = {FOR_IO, OF_NS, .get = get_error_recovery,
+					.set = set_error_recovery},
+	[NVME_FEAT_FID_VOLATILE_WC] = {FOR_IO, .fixed = true, .get = get_write_cache,
+				       .set = set_write_cache},
+	[NVME_FEAT_FID_NUM_QUEUES] = {FOR_IO, .get = get_queues, .set = set_queues},
+	[NVME_FEAT_FID_WRITE_ATOMIC] = {FOR_IO, .get = get_atomicity, .set = set_atomicity},
+	[NVME_FEAT_FID_ASYNC_EVENT] = {FOR_BOTH, .get = get_events, .set = set_events},
+	[NVME_FEAT_FID_KATO] = {FOR_BOTH, .get = get_kato, .set = set_kato},
+	[NVME_FEAT_FID_HOST_BEHAVIOR] = {FOR_IO, .get_len = HOST_BEHAVIOR_SIZE,
+					 .set_len = HOST_BEHAVIOR_SIZE, .get = get_behavior,
+					 .set = set_behavior},
+	[NVME_FEAT_FID_IOCS_PROFILE] = {FOR_IO, .get = get_command_sets, .set = set_command_sets},
+	[NVME_FEAT_FID_HOST_ID] = {FOR_BOTH, .fixed = true, .get_len = 16, .get = get_hostid,
+				   .set = set_hostid},
 };
 
 static const struct feature *find(const struct controller *c, const struct nvme_sqe *sqe)
@@ -236,6 +262,16 @@ static const struct feature *find(const struct controller *c, const struct nvme_
 static unsigned select_of(const struct nvme_sqe *sqe)
 {
 	return le32toh(sqe->cdw10) >> 8 & 7;
+}
+
+static uint32_t capabilities(const struct feature *f)
+{
+	return (f->fixed ? 0 : CAP_CHANGEABLE) | (f->scope == OF_NS ? CAP_OF_NS : 0);
+}
+
+static bool is_active(const struct controller *c, uint32_t nsid)
+{
+	return nsid != NVME_NSID_ALL && mp_subsys_head(c->ss->mp, nsid);
 }
 
 uint32_t feature_get_len(const struct nvme_sqe *sqe)
@@ -258,8 +294,10 @@ uint16_t feature_get_run(struct controller *c, struct request *req)
 
 	if (!f || sel > SEL_CAPS)
 		return NVME_ST_INVALID_FIELD;
+	if (sel != SEL_CAPS && f->scope == OF_NS && !is_active(c, le32toh(req->sqe.nsid)))
+		return NVME_ST_INVALID_NS;
 	if (sel == SEL_CAPS)
-		value = CAP_CHANGEABLE | (f->per_ns ? 2u : 0);
+		value = capabilities(f);
 	else
 		value = f->get(c, req, sel == SEL_CURRENT, &status);
 	req->cqe.result = htole32(status ? 0 : value);
@@ -280,7 +318,9 @@ uint16_t feature_set_run(struct controller *c, struct request *req)
 		return NVME_ST_INVALID_FIELD;
 	if (le32toh(req->sqe.cdw10) & SET_SAVE)
 		return ST(1, NVME_SC_FEATURE_NOT_SAVEABLE);
-	if (nsid && nsid != NVME_NSID_ALL && !f->per_ns)
+	if (f->scope == OF_CTRL && nsid && nsid != NVME_NSID_ALL)
 		return ST(1, NVME_SC_FEATURE_NOT_PER_NS);
+	if (f->scope == OF_NS && nsid != NVME_NSID_ALL && !is_active(c, nsid))
+		return NVME_ST_INVALID_NS;
 	return f->set(c, req, le32toh(req->sqe.cdw11));
 }

@@ -149,6 +149,7 @@ static uint16_t id_namespace(const struct controller *c, struct request *req)
 	ns = head->idns;
 	subsystem_ns_ident(c->ss, head, &ident);
 	ns.nmic = NVME_NS_NMIC_SHARED;
+	ns.nsfeat &= (uint8_t)~NVME_NS_FEAT_DULBE; /* see the feature Error Recovery */
 	ns.rescap = 0;
 	ns.fpi = 0;
 	ns.mssrl = 0;

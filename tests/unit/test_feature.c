@@ -12,15 +12,18 @@
 #define NOT_SAVEABLE  (NVME_STATUS(1, NVME_SC_FEATURE_NOT_SAVEABLE) | NVME_DNR)
 #define NOT_CHANGABLE (NVME_STATUS(1, NVME_SC_FEATURE_NOT_CHANGEABLE) | NVME_DNR)
 #define NOT_PER_NS    (NVME_STATUS(1, NVME_SC_FEATURE_NOT_PER_NS) | NVME_DNR)
+#define COMBINATION   (NVME_STATUS(1, NVME_SC_IOCS_COMBINATION_REJECTED) | NVME_DNR)
 #define SEQUENCE      (NVME_STATUS(0, NVME_SC_CMD_SEQ_ERROR) | NVME_DNR)
 
 static struct tgt_qpair *admin;
+static uint32_t of_nsid; /* of the next commands */
 
 static int setup(void **state)
 {
 	gw_defaults();
 	gw_start(2);
 	admin = host_controller(FAKE_GW_NQN);
+	of_nsid = 0;
 	return 0;
 }
 
@@ -34,6 +37,7 @@ static struct answer *get(uint8_t fid, unsigned sel, uint32_t dw11)
 {
 	struct nvme_sqe sqe = {
 		.opcode = nvme_admin_get_features,
+		.nsid = htole32(of_nsid),
 		.cdw10 = htole32(sel << 8 | fid),
 		.cdw11 = htole32(dw11),
 	};
@@ -45,6 +49,7 @@ static struct answer *set(uint8_t fid, uint32_t dw11)
 {
 	struct nvme_sqe sqe = {
 		.opcode = nvme_admin_set_features,
+		.nsid = htole32(of_nsid),
 		.cdw10 = htole32(fid),
 		.cdw11 = htole32(dw11),
 	};
@@ -62,15 +67,18 @@ static void value_is(uint8_t fid, unsigned sel, uint32_t value)
 
 static void which_there_are(void **state)
 {
-	static const uint8_t there[] = {1, 2, 4, 5, 6, 7, 0xa, 0xb, 0xf, 0x16, 0x81};
+	static const uint8_t there[] = {1, 2, 4, 5, 6, 7, 0xa, 0xb, 0xf, 0x16, 0x19, 0x81};
+	static const uint8_t fixed[] = {6, 0x81};
 
 	for (unsigned fid = 0; fid < 256; fid++) {
 		bool known = memchr(there, (int)fid, sizeof(there));
 		struct answer *a = get((uint8_t)fid, 3, 0);
 
 		assert_int_equal(a->status, known ? 0 : NVME_ST_INVALID_FIELD);
-		if (known)
-			assert_true(a->result & 4);
+		if (known) /* what may be changed, and per namespace */
+			assert_int_equal(a->result,
+					 (memchr(fixed, (int)fid, sizeof(fixed)) ? 0 : 4) |
+						 (fid == 5 ? 2 : 0));
 	}
 	assert_int_equal(get(1, 4, 0)->status, NVME_ST_INVALID_FIELD);
 }
@@ -83,7 +91,6 @@ static void set_and_get(void **state)
 	} plain[] = {
 		{NVME_FEAT_FID_ARBITRATION, 0x01020304, 7},
 		{NVME_FEAT_FID_TEMP_THRESH, 300, 343},
-		{NVME_FEAT_FID_ERR_RECOVERY, 50, 0},
 		{NVME_FEAT_FID_WRITE_ATOMIC, 1, 0},
 		{NVME_FEAT_FID_ASYNC_EVENT, NVME_AEN_NS_ATTR | NVME_AEN_ANA_CHANGE | 1, 0},
 	};
@@ -101,6 +108,32 @@ static void set_and_get(void **state)
 		value_is(plain[i].fid, 0, plain[i].dflt);
 }
 
+static void error_recovery_is_per_namespace(void **state)
+{
+	uint32_t nsid = gw_nsid();
+	static const uint32_t bad[] = {0, 77, 0xfffffffe};
+
+	of_nsid = nsid;
+	value_is(NVME_FEAT_FID_ERR_RECOVERY, 0, 0);
+	assert_int_equal(set(NVME_FEAT_FID_ERR_RECOVERY, 50)->status, 0);
+	value_is(NVME_FEAT_FID_ERR_RECOVERY, 0, 50);
+	value_is(NVME_FEAT_FID_ERR_RECOVERY, 1, 0);
+	assert_int_equal(set(NVME_FEAT_FID_ERR_RECOVERY, 1 << 16)->status, NVME_ST_INVALID_FIELD);
+	for (unsigned i = 0; i < 3; i++) {
+		of_nsid = bad[i];
+		assert_int_equal(set(NVME_FEAT_FID_ERR_RECOVERY, 50)->status, NVME_ST_INVALID_NS);
+		assert_int_equal(get(NVME_FEAT_FID_ERR_RECOVERY, 0, 0)->status, NVME_ST_INVALID_NS);
+	}
+	of_nsid = NVME_NSID_ALL;
+	assert_int_equal(get(NVME_FEAT_FID_ERR_RECOVERY, 0, 0)->status, NVME_ST_INVALID_NS);
+	assert_int_equal(set(NVME_FEAT_FID_ERR_RECOVERY, 60)->status, 0);
+	of_nsid = nsid;
+	value_is(NVME_FEAT_FID_ERR_RECOVERY, 0, 60);
+	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE & ~1u);
+	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE);
+	value_is(NVME_FEAT_FID_ERR_RECOVERY, 0, 0);
+}
+
 static void bad_values(void **state)
 {
 	assert_int_equal(set(NVME_FEAT_FID_POWER_MGMT, 0)->status, 0);
@@ -108,7 +141,8 @@ static void bad_values(void **state)
 	assert_int_equal(set(NVME_FEAT_FID_TEMP_THRESH, 1 << 16)->status, NVME_ST_INVALID_FIELD);
 	assert_int_equal(set(NVME_FEAT_FID_TEMP_THRESH, 2 << 20)->status, NVME_ST_INVALID_FIELD);
 	assert_int_equal(get(NVME_FEAT_FID_TEMP_THRESH, 0, 1 << 16)->status, NVME_ST_INVALID_FIELD);
-	assert_int_equal(set(NVME_FEAT_FID_ERR_RECOVERY, 1 << 16)->status, NVME_ST_INVALID_FIELD);
+	assert_int_equal(set(NVME_FEAT_FID_IOCS_PROFILE, 0)->status, 0);
+	assert_int_equal(set(NVME_FEAT_FID_IOCS_PROFILE, 1)->status, COMBINATION);
 	assert_int_equal(set(NVME_FEAT_FID_ASYNC_EVENT, NVME_AEN_DISC_CHANGE)->status,
 			 NVME_ST_INVALID_FIELD);
 	assert_int_equal(set(NVME_FEAT_FID_NUM_QUEUES, 0xffff)->status, NVME_ST_INVALID_FIELD);
@@ -228,8 +262,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(which_there_are),   T(set_and_get),	T(bad_values), T(scope_and_saving),
-		T(number_of_queues),  T(keep_alive),	T(host_id),    T(host_behavior),
+		T(which_there_are),   T(set_and_get),	   T(error_recovery_is_per_namespace),
+		T(bad_values),	      T(scope_and_saving), T(number_of_queues),
+		T(keep_alive),	      T(host_id),	   T(host_behavior),
 		T(discovery_has_few), T(admin_opcodes),
 	};
 

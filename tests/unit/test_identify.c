@@ -138,6 +138,10 @@ static void namespace_is_rewritten(void **state)
 	assert_int_equal(ns->lbaf[0].ds, 9);
 	assert_int_equal(ns->nmic, NVME_NS_NMIC_SHARED);
 	assert_int_equal(le32toh(ns->anagrpid), nsid);
+	/* Errors of deallocated blocks cannot be turned on, so they are not offered. */
+	TAILQ_FIRST(&gw_ss->mp->heads)->idns.nsfeat = NVME_NS_FEAT_DULBE | NVME_NS_FEAT_THIN;
+	ns = identify(NVME_IDENTIFY_CNS_NS, nsid);
+	assert_int_equal(ns->nsfeat, NVME_NS_FEAT_THIN);
 }
 
 static void nsid_rules(void **state)
