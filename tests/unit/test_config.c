@@ -66,6 +66,18 @@ static const struct number {
 	 "seconds from 0 to 86400", 0, SEC(86400), SEC(20)},
 	{SS("max_held", mp.max_held), "0", "1", "65536", "65537", "an integer from 1 to 65536", 1,
 	 65536, 2048},
+	{SS("max_held_mib", mp.max_held_bytes), "0", "1", "65536", "65537",
+	 "an integer from 1 to 65536", MIB, 65536 * MIB, 16 * MIB},
+	{SS("persistent_loss", mp.persistent_loss), "-2", "-1", "31536000", "31536001",
+	 "seconds from 0 to 31536000, or -1 for never", UINT64_MAX, SEC(31536000), UINT64_MAX},
+	{SS("delayed_removal", mp.delayed_removal), "-1", "0", "31536000", "31536001",
+	 "seconds from 0 to 31536000", 0, SEC(31536000), 0},
+	{SS("slow_path_factor", mp.slow_factor), "-1", "0", "1000", "1001",
+	 "an integer from 0 to 1000", 0, 1000, 8},
+	{SS("slow_path_latency", mp.slow_latency), "0", "0.001", "3600", "3601",
+	 "seconds from 0.001 to 3600", SEC(.001), SEC(3600), SEC(.02)},
+	{SS("flap_hold", mp.flap_hold), "-1", "0", "3600", "3601", "seconds from 0 to 3600", 0,
+	 SEC(3600), SEC(5)},
 	{SS("max_transfer_kib", max_transfer), "4", "8", "1024", "2048",
 	 "a power of two from 8 to 1024", 8192, MIB, MIB},
 	{SS("max_io_queues", max_io_queues), "0", "1", "1024", "1025", "an integer from 1 to 1024",
@@ -221,6 +233,7 @@ static const struct flag {
 	{TGT(hdr_digest), true},
 	{TGT(data_digest), true},
 	{TCP(enabled), true},
+	{TCP(standby), false},
 	{TCP(discovery), false},
 	{TCP(hdr_digest), false},
 	{TCP(data_digest), false},
@@ -298,7 +311,8 @@ static void test_words(void **state)
 
 static void test_policy(void **state)
 {
-	static const char *const names[] = {"failover", "round-robin"};
+	static const char *const names[] = {"failover", "round-robin", "queue-depth",
+					    "service-time", "numa"};
 	const struct gw_config *cfg = try_good_with(TRY_SUBSYSTEM, NULL, NULL);
 	char value[32];
 
@@ -309,7 +323,25 @@ static void test_policy(void **state)
 		assert_string_equal(mp_policy_name(cfg->subsystems[0].mp.policy), names[i]);
 	}
 	try_refused_with(TRY_SUBSYSTEM, "policy", "\"roundrobin\"",
-			 "is \"roundrobin\", expected \"failover\" or \"round-robin\"");
+			 "is \"roundrobin\", expected \"failover\" or \"round-robin\" or "
+			 "\"queue-depth\" or \"service-time\" or \"numa\"");
+}
+
+static void test_write_retry(void **state)
+{
+	static const char *const names[] = {"fenced", "immediate", "quiesce"};
+	const struct gw_config *cfg = try_good_with(TRY_SUBSYSTEM, NULL, NULL);
+	char value[32];
+
+	assert_int_equal(cfg->subsystems[0].mp.write_retry, MP_WRITE_RETRY_FENCED);
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(value, sizeof(value), "\"%s\"", names[i]);
+		cfg = try_good_with(TRY_SUBSYSTEM, "write_retry", value);
+		assert_string_equal(mp_write_retry_name(cfg->subsystems[0].mp.write_retry),
+				    names[i]);
+	}
+	try_refused_with(TRY_SUBSYSTEM, "write_retry", "true",
+			 "is true, expected \"fenced\" or \"immediate\" or \"quiesce\"");
 }
 
 /* ---- texts ---- */
@@ -654,6 +686,7 @@ int main(void)
 		T(test_flags),
 		T(test_words),
 		T(test_policy),
+		T(test_write_retry),
 		T(test_texts),
 		T(test_text_rules),
 		T(test_default_serial),

@@ -253,6 +253,31 @@ static void test_namespaces(void **state)
 	assert_int_equal(id->eui64[7], 0x22);
 }
 
+static void test_policy_of_a_namespace(void **state)
+{
+	static const char *const names[] = {"failover", "round-robin", "queue-depth",
+					    "service-time", "numa"};
+	const struct subsys_namespace_cfg *ns;
+	char text[512];
+
+	ns = try_good(NAMESPACES("{\"uuid\": \"" UUID_1 "\"}"))->subsystems[0].namespaces;
+	assert_int_equal(ns->policy, MP_POLICY_COUNT);
+	ns = try_good(NAMESPACES("{\"uuid\": \"" UUID_1 "\", \"policy\": \"subsystem\"}"))
+		     ->subsystems[0]
+		     .namespaces;
+	assert_int_equal(ns->policy, MP_POLICY_COUNT);
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(text, sizeof(text),
+			 NAMESPACES("{\"uuid\": \"" UUID_1 "\", \"policy\": \"%s\"}"), names[i]);
+		ns = try_good(text)->subsystems[0].namespaces;
+		assert_string_equal(mp_policy_name(ns->policy), names[i]);
+	}
+	try_refused(NAMESPACES("{\"uuid\": \"" UUID_1 "\",\n\"policy\": \"\"}"),
+		    "5: $.subsystems[0].namespaces[0].policy: is \"\", expected \"subsystem\" or "
+		    "\"failover\" or \"round-robin\" or \"queue-depth\" or \"service-time\" or "
+		    "\"numa\"\n");
+}
+
 static void test_wrong_namespaces(void **state)
 {
 	try_refused(NAMESPACES(""),
@@ -507,6 +532,7 @@ int main(void)
 		T(test_hosts),
 		T(test_wrong_hosts),
 		T(test_namespaces),
+		T(test_policy_of_a_namespace),
 		T(test_wrong_namespaces),
 		T(test_nsid_against_max_transfer),
 		T(test_tcp_upstreams),
