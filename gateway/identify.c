@@ -272,6 +272,40 @@ static uint16_t id_command_sets(const struct controller *c, struct request *req)
 	return 0;
 }
 
+/* ---- controllers of the subsystem: each has every namespace ---- */
+
+static void put_ids(struct request *req, const uint64_t *exists, uint32_t first)
+{
+	struct nvme_ctrl_list list = {0};
+	uint16_t n = 0;
+
+	for (uint32_t id = first; id <= UINT16_MAX && n < NVME_ID_CTRL_LIST_MAX; id++)
+		if (exists[id / 64] & 1ull << id % 64)
+			list.identifier[n++] = htole16((uint16_t)id);
+	list.num = htole16(n);
+	request_copy_in(req, 0, &list, sizeof(list));
+}
+
+static uint16_t id_controller_list(const struct controller *c, struct request *req)
+{
+	uint64_t exists[(UINT16_MAX + 1) / 64] = {0};
+	const struct controller *other;
+
+	TAILQ_FOREACH(other, &c->ss->controllers, link)
+		if (!other->dying)
+			exists[other->cntlid / 64] |= 1ull << other->cntlid % 64;
+	put_ids(req, exists, le32toh(req->sqe.cdw10) >> 16);
+	return 0;
+}
+
+static uint16_t id_attached_controllers(const struct controller *c, struct request *req)
+{
+	const struct head *head;
+	uint16_t status = find_head(c, req, &head);
+
+	return status || !head ? status : id_controller_list(c, req);
+}
+
 /* ---- the table ---- */
 
 static const struct {
@@ -286,6 +320,11 @@ static const struct {
 	[NVME_IDENTIFY_CNS_CSI_CTRL] = {FOR_IO, id_csi_controller},
 	[NVME_IDENTIFY_CNS_CSI_NS_ACTIVE_LIST] = {FOR_IO, id_csi_active_list},
 	[NVME_IDENTIFY_CNS_CSI_INDEPENDENT_ID_NS] = {FOR_IO, id_independent},
+	/* What there is is attached: allocated and active namespaces are the same. */
+	[NVME_IDENTIFY_CNS_ALLOCATED_NS_LIST] = {FOR_IO, id_active_list},
+	[NVME_IDENTIFY_CNS_ALLOCATED_NS] = {FOR_IO, id_namespace},
+	[NVME_IDENTIFY_CNS_NS_CTRL_LIST] = {FOR_IO, id_attached_controllers},
+	[NVME_IDENTIFY_CNS_CTRL_LIST] = {FOR_IO, id_controller_list},
 	[NVME_IDENTIFY_CNS_COMMAND_SET_STRUCTURE] = {FOR_IO, id_command_sets},
 };
 

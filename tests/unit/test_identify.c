@@ -240,6 +240,61 @@ static void command_set_forms(void **state)
 	assert_int_equal(sets[1], 0);
 }
 
+static void allocated_is_active(void **state)
+{
+	uint32_t nsid = gw_nsid();
+	static uint8_t active[4096];
+	const uint32_t *list = identify(NVME_IDENTIFY_CNS_ALLOCATED_NS_LIST, 0);
+
+	assert_int_equal(le32toh(list[0]), nsid);
+	assert_int_equal(list[1], 0);
+	memcpy(active, identify(NVME_IDENTIFY_CNS_NS, nsid), sizeof(active));
+	assert_memory_equal(identify(NVME_IDENTIFY_CNS_ALLOCATED_NS, nsid), active, 4096);
+	assert_true(all_zero(identify(NVME_IDENTIFY_CNS_ALLOCATED_NS, nsid + 1)));
+	assert_int_equal(identify_status(NVME_IDENTIFY_CNS_ALLOCATED_NS, 0), NVME_ST_INVALID_NS);
+}
+
+static const struct nvme_ctrl_list *controllers(uint8_t cns, uint32_t nsid, uint16_t from)
+{
+	struct nvme_sqe sqe = {
+		.opcode = nvme_admin_identify,
+		.nsid = htole32(nsid),
+		.cdw10 = htole32((uint32_t)from << 16 | cns),
+	};
+	struct answer *a = host_command(admin, &sqe, NULL, 4096);
+
+	assert_int_equal(a->status, 0);
+	return (const void *)a->data;
+}
+
+static void controller_lists(void **state)
+{
+	static const uint8_t forms[] = {NVME_IDENTIFY_CNS_CTRL_LIST,
+					NVME_IDENTIFY_CNS_NS_CTRL_LIST};
+	struct tgt_qpair *gone = host_controller(FAKE_GW_NQN);
+	uint16_t own = host_ctrl(admin)->cntlid;
+	const struct nvme_ctrl_list *l;
+	uint16_t last;
+
+	last = host_ctrl(host_controller(FAKE_GW_NQN))->cntlid;
+	host_close(gone);
+	for (unsigned i = 0; i < 2; i++) {
+		l = controllers(forms[i], gw_nsid(), 0);
+		assert_int_equal(le16toh(l->num), 2);
+		assert_int_equal(le16toh(l->identifier[0]), own);
+		assert_int_equal(le16toh(l->identifier[1]), last);
+		assert_int_equal(l->identifier[2], 0);
+		l = controllers(forms[i], gw_nsid(), (uint16_t)(own + 1));
+		assert_int_equal(le16toh(l->num), 1);
+		assert_int_equal(le16toh(l->identifier[0]), last);
+		l = controllers(forms[i], gw_nsid(), 0xffff);
+		assert_int_equal(l->num, 0);
+	}
+	assert_int_equal(controllers(NVME_IDENTIFY_CNS_NS_CTRL_LIST, gw_nsid() + 1, 0)->num, 0);
+	assert_int_equal(identify_status(NVME_IDENTIFY_CNS_NS_CTRL_LIST, NVME_NSID_ALL),
+			 NVME_ST_INVALID_NS);
+}
+
 static void unknown_forms_and_short_buffers(void **state)
 {
 	struct nvme_sqe sqe = {
@@ -284,6 +339,8 @@ int main(void)
 		T(descriptors_pass_through),
 		T_WITH(descriptors_derived, setup_derived),
 		T(command_set_forms),
+		T(allocated_is_active),
+		T(controller_lists),
 		T(unknown_forms_and_short_buffers),
 		T(discovery_controller),
 	};
