@@ -166,6 +166,7 @@ static uint16_t run(struct controller *c, struct request *req)
 	uint32_t len;
 	uint16_t status;
 
+	controller_check_ready(c);
 	if (!controller_ready(c))
 		return ST_SEQUENCE;
 	if (!(op->kinds & admin_kind(c)))

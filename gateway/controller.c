@@ -8,7 +8,6 @@
 #include "gateway/io.h"
 #include "transport/log.h"
 
-#define READY_TIMEOUT	  30u	  /* CAP.TO, 500 ms units */
 #define KATO_UNIT_MS	  100u	  /* what KAS says */
 #define DISC_ACTIVITY_MS  120000u /* a discovery controller without keep-alive ends after that */
 #define CSTS_SHST_MASK	  (3u << NVME_CSTS_SHST_SHIFT)
@@ -130,7 +129,8 @@ uint64_t controller_cap(const struct controller *c)
 	uint64_t entries = c->ss->cfg ? c->ss->cfg->max_queue_size : CTRL_ADMIN_QUEUE_MAX;
 
 	return (entries - 1) | 1ull << NVME_CAP_CQR_SHIFT |
-	       (uint64_t)READY_TIMEOUT << NVME_CAP_TO_SHIFT |
+	       (uint64_t)CTRL_READY_TIMEOUT << NVME_CAP_TO_SHIFT |
+	       (uint64_t)NVME_CAP_CRWMS << NVME_CAP_CRMS_SHIFT |
 	       (uint64_t)(NVME_CAP_CSS_NVM | NVME_CAP_CSS_CSI) << NVME_CAP_CSS_SHIFT;
 }
 
@@ -179,15 +179,27 @@ static void take_limits(struct controller *c)
 		ss->mp->mdts_limit = c->mdts;
 }
 
-static void enable(struct controller *c)
+/*
+ * Not ready while the upstreams are about to be known: what hosts are told cannot change later, and
+ * an upstream that can do less than that is of no use any more.
+ */
+void controller_check_ready(struct controller *c)
 {
-	if (c->resetting || !cc_acceptable(c)) {
-		c->csts |= NVME_CSTS_FATAL;
+	if (!c->enabling || c->resetting || subsystem_settling(c->ss))
 		return;
-	}
+	c->enabling = false;
 	if (c->ss->mp)
 		take_limits(c);
 	c->csts |= NVME_CSTS_READY;
+}
+
+static void enable(struct controller *c)
+{
+	c->enabling = cc_acceptable(c);
+	if (c->enabling)
+		controller_check_ready(c);
+	else
+		c->csts |= NVME_CSTS_FATAL;
 }
 
 static void reset_done(struct controller *c)
@@ -199,6 +211,7 @@ static void reset_done(struct controller *c)
 /* RDY is cleared when the last I/O queue has gone. */
 static void reset(struct controller *c)
 {
+	c->enabling = false;
 	c->resetting = true;
 	aer_reset(c);
 	memset(c->changed_ns, 0, sizeof(c->changed_ns));

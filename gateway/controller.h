@@ -24,6 +24,7 @@
 #define CTRL_ABORT_LIMIT       4u   /* ACL + 1 */
 #define CTRL_ADMIN_QUEUE_MAX   128u /* entries */
 #define CTRL_MIN_ADMIN_ENTRIES 32u
+#define CTRL_READY_TIMEOUT     30u /* CAP.TO and CRTO.CRWMT, 500 ms units */
 
 /* What an Error Information log entry says of a command. */
 struct error_entry {
@@ -80,6 +81,7 @@ struct controller {
 	unsigned nr_queues;	  /* I/O queues there are */
 
 	uint32_t cc, csts;
+	bool enabling;	/* EN was set, RDY is not yet */
 	bool resetting; /* EN was cleared, I/O queues are closing */
 
 	/* told at enable, kept while enabled */
@@ -131,6 +133,8 @@ void controller_add_queue(struct controller *c, struct host_queue *q, uint16_t q
 /* Ends the controller with all its connections; freed later. @reason is for the log. */
 void controller_end(struct controller *c, const char *reason);
 uint64_t controller_cap(const struct controller *c);
+/* To be called before CSTS.RDY is looked at for the host: what it waits for may have come. */
+void controller_check_ready(struct controller *c);
 /* The host writes CC. */
 void controller_set_cc(struct controller *c, uint32_t cc);
 /* ms, rounded up to what KAS says; takes effect at once. */

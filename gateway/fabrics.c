@@ -24,7 +24,8 @@
 #define DATA_HOSTNQN offsetof(struct nvmf_connect_payload, hostnqn)
 #define IATTR_DATA   (1u << 16)
 
-#define VERSION_2_0 0x20000u
+#define VERSION_2_0    0x20000u
+#define NVMF_PROP_CRTO 0x68u
 
 const char *queue_peer(const struct host_queue *q, char *buf)
 {
@@ -217,7 +218,11 @@ static uint16_t property_get(struct controller *c, struct request *req)
 		value = c->cc;
 		break;
 	case NVMF_PROP_CSTS:
+		controller_check_ready(c);
 		value = c->csts;
+		break;
+	case NVMF_PROP_CRTO:
+		value = CTRL_READY_TIMEOUT << NVME_CRTO_CRWMT_SHIFT;
 		break;
 	default:
 		return NVME_ST_INVALID_FIELD;

@@ -167,6 +167,24 @@ void subsystem_io_totals(const struct subsystem *ss, struct io_totals *t)
 	}
 }
 
+/* ---- what upstreams can do ---- */
+
+/* Dead upstreams do not hold hosts up for longer than this. */
+#define SETTLE_TIME (3 * NSEC_PER_SEC)
+
+bool subsystem_settling(const struct subsystem *ss)
+{
+	const struct gateway *gw = ss->gw;
+	const struct upstream *up;
+
+	if (!ss->mp || loop_now(gw->control) - gw->started >= SETTLE_TIME)
+		return false;
+	TAILQ_FOREACH(up, &ss->mp->upstreams, link)
+		if (up->state == UPSTREAM_CONNECTING && up->attempts <= 1)
+			return true;
+	return false;
+}
+
 static uint16_t later(uint16_t a, uint16_t wire)
 {
 	uint16_t b = le16toh(wire);

@@ -57,6 +57,8 @@ uint16_t subsystem_new_cntlid(struct subsystem *ss);
 struct controller *subsystem_controller(const struct subsystem *ss, uint16_t cntlid);
 /* What hosts have done in all, closed queues included. */
 void subsystem_io_totals(const struct subsystem *ss, struct io_totals *t);
+/* True for a short time after the start, while an upstream connects for the first time. */
+bool subsystem_settling(const struct subsystem *ss);
 /* The longest Command Retry Delay Times (100 ms units) of all upstreams. */
 void subsystem_crdt(const struct subsystem *ss, uint16_t crdt[3]);
 

@@ -245,6 +245,8 @@ static void properties(void **state)
 	assert_int_equal(NVME_CAP_CSS(cap), NVME_CAP_CSS_NVM | NVME_CAP_CSS_CSI);
 	assert_int_not_equal(NVME_CAP_TO(cap), 0);
 	assert_int_equal(NVME_CAP_MPSMIN(cap), 0);
+	assert_int_equal(NVME_CAP_CRMS(cap), NVME_CAP_CRWMS);
+	assert_int_equal(host_property_get(qp, NVME_REG_CRTO, 0)->result, NVME_CAP_TO(cap));
 	assert_int_equal(host_property_get(qp, NVMF_PROP_VS, 0)->result, 0x20000);
 	assert_int_equal(host_property_get(qp, NVMF_PROP_CAP, 0)->status, NVME_ST_INVALID_FIELD);
 	assert_int_equal(host_property_get(qp, NVMF_PROP_VS, 1)->status, NVME_ST_INVALID_FIELD);
@@ -274,6 +276,57 @@ static void enable_checks_cc(void **state)
 	}
 	host_property_set(qp, NVMF_PROP_CC, HOST_CC_ENABLE | 6u << NVME_CC_CSS_SHIFT);
 	assert_int_equal(host_property_get(qp, NVMF_PROP_CSTS, 0)->result, NVME_CSTS_READY);
+}
+
+static void host_send_property_set(struct tgt_qpair *qp, uint32_t cc)
+{
+	struct nvme_sqe sqe = {
+		.opcode = NVME_OPC_FABRICS,
+		.nsid = htole32(nvme_fabrics_type_property_set),
+		.cdw11 = htole32(NVMF_PROP_CC),
+		.cdw12 = htole32(cc),
+	};
+
+	host_send(qp, &sqe, NULL, 0);
+}
+
+static void ready_when_upstreams_are_known(void **state)
+{
+	struct upstream *up = TAILQ_FIRST(&gw_ss->mp->upstreams);
+	struct connect_args a = host_connect_args();
+	struct tgt_qpair *qp = host_open();
+
+	/* As it is when hosts are back sooner than the upstreams after a restart */
+	up->state = UPSTREAM_CONNECTING;
+	up->attempts = 1;
+	host_connect(qp, &a);
+	host_property_set(qp, NVMF_PROP_CC, HOST_CC_ENABLE);
+	assert_int_equal(host_property_get(qp, NVMF_PROP_CSTS, 0)->result, 0);
+	assert_int_equal(host_identify(qp, NVME_IDENTIFY_CNS_CTRL, 0)->status, SEQUENCE);
+	up->attempts = 2;
+	assert_int_equal(host_property_get(qp, NVMF_PROP_CSTS, 0)->result, NVME_CSTS_READY);
+	assert_int_equal(host_identify(qp, NVME_IDENTIFY_CNS_CTRL, 0)->status, 0);
+	host_property_set(qp, NVMF_PROP_CC, HOST_CC_ENABLE & ~1u);
+	/* Not for ever */
+	up->attempts = 1;
+	host_property_set(qp, NVMF_PROP_CC, HOST_CC_ENABLE);
+	assert_int_equal(host_property_get(qp, NVMF_PROP_CSTS, 0)->result, 0);
+	gw->started -= 10 * NSEC_PER_SEC;
+	assert_int_equal(host_property_get(qp, NVMF_PROP_CSTS, 0)->result, NVME_CSTS_READY);
+	up->state = UPSTREAM_LIVE;
+}
+
+/* The host does not wait for RDY to be cleared. */
+static void enabled_while_resetting(void **state)
+{
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+
+	host_io_queue(admin, 1);
+	host_send_property_set(admin, HOST_CC_ENABLE & ~1u);
+	host_send_property_set(admin, HOST_CC_ENABLE);
+	gw_spin(10);
+	assert_int_equal(host_property_get(admin, NVMF_PROP_CSTS, 0)->result, NVME_CSTS_READY);
+	host_io_queue(admin, 1);
 }
 
 static void reset_ends_io_queues_first(void **state)
@@ -407,6 +460,8 @@ int main(void)
 		T(sq_flow_control_off),
 		T(properties),
 		T(enable_checks_cc),
+		T(ready_when_upstreams_are_known),
+		T(enabled_while_resetting),
 		T(reset_ends_io_queues_first),
 		T(shutdown_completes),
 		T(disconnect),
