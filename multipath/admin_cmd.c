@@ -82,14 +82,14 @@ void admin_send(struct assoc *a, const struct nvme_sqe *sqe, uint32_t len, uint6
 		return;
 	if (!a->admin_expiry.fn)
 		loop_timer_init(&a->admin_expiry, control, on_expiry, a);
-	req = pool_get(loop_pool(control));
+	req = pool_get(a->up->ss->mp->admin_pool);
 	if (!req) {
-		assoc_fail(a, false, "out of request slots on the control loop");
+		assoc_fail(a, false, "out of request slots for admin commands");
 		return;
 	}
 	if (len && request_alloc_data(req, len)) {
 		pool_put(req);
-		assoc_fail(a, false, "out of buffers on the control loop");
+		assoc_fail(a, false, "out of buffers for admin commands");
 		return;
 	}
 	c = calloc(1, sizeof(*c));

@@ -8,6 +8,7 @@
 
 struct mp {
 	struct loop *control;
+	struct pool *admin_pool;
 	unsigned n;
 	struct mp_worker workers[MP_MAX_WORKERS];
 	TAILQ_HEAD(, mp_subsys) subsystems;

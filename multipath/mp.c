@@ -6,6 +6,21 @@
 #include "multipath/control.h"
 #include "multipath/head.h"
 
+/* For admin commands to upstreams: hosts share control's own pool and may well use it up. */
+#define ADMIN_REQUESTS 1024u
+#define ADMIN_SEGMENTS 512u
+
+static struct pool *make_admin_pool(struct loop *control)
+{
+	struct pool *of_loop = loop_pool(control);
+	struct pool *pool = pool_new(control, ADMIN_REQUESTS, ADMIN_SEGMENTS);
+
+	if (!pool)
+		abort();
+	loop_set_pool(control, of_loop);
+	return pool;
+}
+
 struct mp *mp_new(struct loop *control, struct loop **workers, unsigned n)
 {
 	struct mp *mp = calloc(1, sizeof(*mp));
@@ -14,6 +29,7 @@ struct mp *mp_new(struct loop *control, struct loop **workers, unsigned n)
 		abort();
 	mp->control = control;
 	mp->n = n;
+	mp->admin_pool = make_admin_pool(control);
 	TAILQ_INIT(&mp->subsystems);
 	TAILQ_INIT(&mp->quarantines);
 	for (unsigned i = 0; i < n; i++)
@@ -26,6 +42,7 @@ static void report_done(void *arg)
 	struct mp *mp = arg;
 
 	quarantine_free_all(mp);
+	pool_free(mp->admin_pool);
 	mp->done(mp->done_arg);
 }
 

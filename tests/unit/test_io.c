@@ -355,6 +355,29 @@ static void admin_waits_for_buffers(void **state)
 		pool_put(hog[--n]);
 }
 
+/* However much hosts have of control's pool. */
+static void upstreams_do_without_the_hosts_pool(void **state)
+{
+	struct pool *pool = loop_pool(gw->control);
+	struct request *hog = NULL, *req;
+
+	while ((req = pool_get(pool))) {
+		req->complete_arg = hog;
+		hog = req;
+	}
+	for (unsigned port = 1; port < 3; port++) {
+		fake_ctrls[port].ns[2] = (struct fake_ns){true, 2000, 22, 0, false};
+		fake_notice(port, NVME_AER_NOTICE_NS_CHANGED);
+	}
+	for (unsigned i = 0; i < 1000 && gw_usable() < 4; i++)
+		gw_spin(1);
+	assert_int_equal(gw_usable(), 4);
+	for (; hog; hog = req) {
+		req = hog->complete_arg;
+		pool_put(hog);
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -378,6 +401,7 @@ int main(void)
 		T(connection_lost_while_data_is_fetched),
 		T(namespace_lost_while_data_is_fetched),
 		T(admin_waits_for_buffers),
+		T(upstreams_do_without_the_hosts_pool),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
