@@ -13,9 +13,14 @@
 #include "transport/log.h"
 #include "transport/pool.h"
 
-/* Control's pool: admin commands of hosts and of our own. */
-#define CONTROL_REQUESTS 512u
-#define CONTROL_MEMORY	 (8u << 20)
+/*
+ * Control's pool, for the admin commands of hosts: those under way, and for each connection what it
+ * may hold for long: its AERs or, before it has a controller, a Connect of which half has come.
+ */
+#define CONTROL_REQUESTS    512u
+#define CONTROL_SEGMENTS    512u
+#define CONNECTION_REQUESTS CTRL_AER_LIMIT
+#define CONNECTION_SEGMENTS 1u
 
 /* ---- loops ---- */
 
@@ -33,11 +38,11 @@ static int core(unsigned n)
 	return -1;
 }
 
-static struct loop *make_loop(unsigned id, int cpu, unsigned requests, uint64_t memory)
+static struct loop *make_loop(unsigned id, int cpu, unsigned requests, unsigned segments)
 {
 	struct loop *loop = loop_new(id, cpu);
 
-	if (loop && !pool_new(loop, requests, (unsigned)(memory / SEG_SIZE))) {
+	if (loop && !pool_new(loop, requests, segments)) {
 		loop_free(loop);
 		loop = NULL;
 	}
@@ -64,16 +69,26 @@ static void drain_loops(struct gateway *gw)
 	}
 }
 
+static struct loop *make_control(const struct gw_config *cfg)
+{
+	unsigned connections = 0;
+
+	for (unsigned i = 0; i < cfg->nr_listeners; i++)
+		connections += cfg->listeners[i].tgt.max_connections;
+	return make_loop(0, -1, CONTROL_REQUESTS + connections * CONNECTION_REQUESTS,
+			 CONTROL_SEGMENTS + connections * CONNECTION_SEGMENTS);
+}
+
 static bool make_loops(struct gateway *gw)
 {
 	const struct gw_config *cfg = gw->cfg;
 
-	gw->control = make_loop(0, -1, CONTROL_REQUESTS, CONTROL_MEMORY);
+	gw->control = make_control(cfg);
 	if (!gw->control)
 		return false;
 	for (unsigned i = 0; i < cfg->workers; i++) {
-		gw->workers[i].loop =
-			make_loop(i + 1, cfg->pin ? core(i) : -1, cfg->requests, cfg->memory);
+		gw->workers[i].loop = make_loop(i + 1, cfg->pin ? core(i) : -1, cfg->requests,
+						(unsigned)(cfg->memory / SEG_SIZE));
 		if (!gw->workers[i].loop)
 			return false;
 		gw->nr_workers++;

@@ -173,6 +173,32 @@ static void too_many_controllers(void **state)
 	assert_int_equal(host_connect(host_open(), &a)->result, 10);
 }
 
+#define MANY 130u
+
+static int setup_many(void **state)
+{
+	gw_defaults();
+	((struct listener_cfg *)gw_cfg.listeners)->tgt.max_connections = MANY + 1;
+	gw_subsys_cfg.max_controllers = MANY + 1;
+	gw_subsys_cfg.cntlid_max = 1000;
+	gw_start(2);
+	return 0;
+}
+
+/* What all connections hold at rest leaves the pool room for more. */
+static void many_hosts_wait_for_events(void **state)
+{
+	struct nvme_sqe aer = {.opcode = nvme_admin_async_event};
+
+	for (unsigned i = 0; i < MANY; i++) {
+		struct tgt_qpair *qp = host_controller(FAKE_GW_NQN);
+
+		for (unsigned n = 0; n < CTRL_AER_LIMIT; n++)
+			host_send(qp, &aer, NULL, 0);
+	}
+	host_controller(FAKE_GW_NQN);
+}
+
 static void io_connect_needs_its_controller(void **state)
 {
 	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
@@ -455,6 +481,7 @@ int main(void)
 		T(second_connect_is_refused),
 		T(cntlids_are_not_reused_at_once),
 		T_WITH(too_many_controllers, setup_few),
+		T_WITH(many_hosts_wait_for_events, setup_many),
 		T(io_connect_needs_its_controller),
 		T(io_connect_moves_to_the_worker),
 		T(sq_flow_control_off),
