@@ -20,7 +20,8 @@ struct fetch_quota {
 	unsigned limit, used; /* segments */
 	struct fetch_waiter_list waiters;
 	struct loop_hook hook;
-	bool running; /* waiters are being called: they do not queue behind themselves */
+	struct fetch_waiter *calling; /* whose turn it is */
+	bool served;		      /* ...and it has got something in it */
 };
 
 /* Held when a qpair comes to a loop or leaves it, never for I/O. */
@@ -32,16 +33,17 @@ static void on_hook(void *arg)
 	struct fetch_quota *q = arg;
 	struct fetch_waiter *w;
 
-	q->running = true;
 	while ((w = TAILQ_FIRST(&q->waiters))) {
 		TAILQ_REMOVE(&q->waiters, w, link);
 		w->queued = false;
+		q->calling = w;
+		q->served = false;
 		w->fn(w->arg);
 		/* Refused, and first in the line again. */
-		if (TAILQ_FIRST(&q->waiters) == w)
+		if (w->queued && !q->served)
 			break;
 	}
-	q->running = false;
+	q->calling = NULL;
 }
 
 struct fetch_quota *fetch_quota_get(struct loop *loop)
@@ -91,19 +93,20 @@ void fetch_quota_release(struct fetch_quota *q)
 
 bool fetch_quota_take(struct fetch_quota *q, unsigned segments, struct fetch_waiter *w)
 {
-	bool fits = q->used + segments <= q->limit;
-
 	/* One that is bigger than the whole quota goes alone. */
-	if (!q->used)
-		fits = true;
-	if (fits && (q->running || TAILQ_EMPTY(&q->waiters))) {
+	bool fits = !q->used || q->used + segments <= q->limit;
+	bool turn = q->calling == w && !q->served;
+
+	if (fits && (turn || TAILQ_EMPTY(&q->waiters))) {
 		q->used += segments;
+		q->served = true;
 		return true;
 	}
 	if (w->queued)
 		return false;
 	w->queued = true;
-	if (q->running)
+	/* With something in hand it stands behind those that have waited meanwhile. */
+	if (turn)
 		TAILQ_INSERT_HEAD(&q->waiters, w, link);
 	else
 		TAILQ_INSERT_TAIL(&q->waiters, w, link);

@@ -28,7 +28,7 @@ struct fetch_waiter {
 struct fetch_quota *fetch_quota_get(struct loop *loop);
 void fetch_quota_release(struct fetch_quota *q);
 
-/* True, or false with the waiter queued. */
+/* True, or false with the waiter queued. In its turn a waiter is before the others, once. */
 bool fetch_quota_take(struct fetch_quota *q, unsigned segments, struct fetch_waiter *w);
 void fetch_quota_put(struct fetch_quota *q, unsigned segments);
 void fetch_quota_cancel(struct fetch_quota *q, struct fetch_waiter *w);

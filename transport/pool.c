@@ -49,6 +49,7 @@ struct pool {
 	struct loop_hook hook;
 	bool lacks_request; /* what was refused last, a request or segments */
 	bool refused;	    /* something was, in the waiter's call that runs now */
+	bool served;	    /* ...and something was not */
 	struct pool_waiter *calling;
 };
 
@@ -123,33 +124,36 @@ void pool_wait(struct pool *pool, struct pool_waiter *w)
 	w->for_request = pool->lacks_request;
 	q = waiting_of(pool, w);
 	q->n++;
-	/* Refused in its turn: it keeps its place, so that many small needs cannot starve a big
-	 * one. */
-	if (pool->calling == w && pool->refused)
+	/* Nothing to be had in its turn: it keeps its place, so that many small needs cannot starve
+	 * a big one. With something in hand it stands behind those that have waited meanwhile. */
+	if (pool->calling == w && pool->refused && !pool->served)
 		TAILQ_INSERT_HEAD(&q->list, w, link);
 	else
 		TAILQ_INSERT_TAIL(&q->list, w, link);
 }
 
-void pool_wait_cancel(struct pool *pool, struct pool_waiter *w)
+static void dequeue(struct pool *pool, struct pool_waiter *w)
 {
 	struct waiting *q = waiting_of(pool, w);
 
-	if (!w->queued)
-		return;
 	w->queued = false;
 	TAILQ_REMOVE(&q->list, w, link);
 	q->n--;
 }
 
-static bool anybody(const struct pool *pool)
+static void wake_waiters(struct pool *pool)
 {
-	return pool->for_request.n || pool->for_segments.n;
+	if (pool->for_request.n || pool->for_segments.n)
+		loop_hook_queue(pool->loop, &pool->hook);
 }
 
-bool pool_has_waiters(const struct pool *pool)
+void pool_wait_cancel(struct pool *pool, struct pool_waiter *w)
 {
-	return !pool->calling && anybody(pool);
+	if (!w->queued)
+		return;
+	dequeue(pool, w);
+	/* What is there may do for the next in line. */
+	wake_waiters(pool);
 }
 
 /*
@@ -161,9 +165,9 @@ static bool run_waiters(struct pool *pool, struct waiting *q, const struct depot
 	for (unsigned n = q->n; n && q->n && depot_free(d); n--) {
 		struct pool_waiter *w = TAILQ_FIRST(&q->list);
 
-		pool_wait_cancel(pool, w);
+		dequeue(pool, w);
 		pool->calling = w;
-		pool->refused = false;
+		pool->refused = pool->served = false;
 		w->fn(w->arg);
 		pool->calling = NULL;
 		if (pool->refused && TAILQ_FIRST(&q->list) == w)
@@ -178,12 +182,6 @@ static void on_put(void *arg)
 	bool more = run_waiters(pool, &pool->for_request, &pool->requests);
 
 	if (run_waiters(pool, &pool->for_segments, &pool->segments) || more)
-		loop_hook_queue(pool->loop, &pool->hook);
-}
-
-static void was_put(struct pool *pool)
-{
-	if (anybody(pool))
 		loop_hook_queue(pool->loop, &pool->hook);
 }
 
@@ -242,6 +240,7 @@ struct request *pool_get(struct pool *pool)
 		return NULL;
 	}
 	req = depot_get(&pool->requests);
+	pool->served = true;
 	memset(req, 0, offsetof(struct request, ttx));
 	tx_reset(&req->ttx);
 	tx_reset(&req->tresp);
@@ -259,7 +258,14 @@ void pool_put(struct request *req)
 	request_free_data(req);
 	req->pool = NULL;
 	depot_put(&pool->requests, req);
-	was_put(pool);
+	wake_waiters(pool);
+}
+
+static int refuse_segments(struct pool *pool)
+{
+	pool->lacks_request = false;
+	pool->refused = true;
+	return -ENOBUFS;
 }
 
 int request_alloc_data(struct request *req, uint32_t len)
@@ -268,15 +274,23 @@ int request_alloc_data(struct request *req, uint32_t len)
 	unsigned n = (len + SEG_SIZE - 1) >> SEG_SHIFT;
 
 	assert(req->nsegs == 0 && len <= REQUEST_MAX_DATA);
-	if (n > depot_free(&pool->segments)) {
-		pool->lacks_request = false;
-		pool->refused = true;
-		return -ENOBUFS;
-	}
+	if (n > depot_free(&pool->segments))
+		return refuse_segments(pool);
 	for (unsigned i = 0; i < n; i++)
 		req->segs[i] = depot_get(&pool->segments);
 	req->nsegs = (uint16_t)n;
+	pool->served = true;
 	return 0;
+}
+
+int request_alloc_data_in_turn(struct request *req, uint32_t len)
+{
+	struct pool *pool = req->pool;
+	bool turn = pool->calling && !pool->served;
+
+	if (!turn && pool->for_segments.n)
+		return refuse_segments(pool);
+	return request_alloc_data(req, len);
 }
 
 void request_free_data(struct request *req)
@@ -288,7 +302,7 @@ void request_free_data(struct request *req)
 	/* Last first: taken again, they come in the same order. */
 	while (req->nsegs)
 		depot_put(&pool->segments, req->segs[--req->nsegs]);
-	was_put(pool);
+	wake_waiters(pool);
 }
 
 unsigned pool_free_segments(const struct pool *pool)

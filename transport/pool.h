@@ -42,19 +42,20 @@ void pool_put(struct request *req);
 /* Takes segments for @len bytes, all or nothing: 0, or -ENOBUFS. req->nsegs must be 0; len at most
  * REQUEST_MAX_DATA. */
 int request_alloc_data(struct request *req, uint32_t len);
+/* The same for those that do not overtake: refused too while somebody else waits. In a waiter's own
+ * call it is its turn, for one allocation. */
+int request_alloc_data_in_turn(struct request *req, uint32_t len);
 void request_free_data(struct request *req);
 
 /*
  * First come, first served, once per call; to be called after a refusal by pool_get() or
- * request_alloc_data(), or for pool_has_waiters(). It waits for whichever of the two was refused
- * last. A waiter that is refused again in its own call and waits again keeps its place. Hence a
- * pool must have segments for the largest request that is ever asked for.
+ * request_alloc_data*(). It waits for whichever of the two, slot or segments, was refused last. A
+ * waiter that gets nothing in its own call and waits again keeps its place; hence a pool must have
+ * segments for the largest request that is ever asked for. One that got something and wants more
+ * goes to the end of the line.
  */
 void pool_wait(struct pool *pool, struct pool_waiter *w);
 void pool_wait_cancel(struct pool *pool, struct pool_waiter *w);
-/* True when somebody waits: newcomers should queue too rather than overtake. Always false in a
- * waiter's own call: it is its turn. */
-bool pool_has_waiters(const struct pool *pool);
 
 unsigned pool_free_segments(const struct pool *pool);
 unsigned pool_free_requests(const struct pool *pool);

@@ -65,7 +65,6 @@ struct tcp_tgt {
 	struct fetch_quota *quota;
 	unsigned quota_held; /* for the oldest fetch that waits for segments */
 	unsigned parked;     /* fetches that wait */
-	bool fetch_turn;     /* our turn in the pool's line */
 
 	/* lack of progress */
 	unsigned fetching; /* R2Ts that the host has not served */
@@ -117,8 +116,7 @@ void tcp_tgt_h2c_data(struct tcp_tgt *t, const struct tcp_pdu *pdu);
 /* @len bytes of a PDU's data are in; @good: not damaged. */
 void tcp_tgt_fetched(struct tcp_tgt *t, struct request *req, uint32_t len, bool good);
 /* Called by pool and quota when it is our turn; @arg: struct tcp_tgt. */
-void tcp_tgt_on_fetch_turn(void *arg);
-void tcp_tgt_on_quota(void *arg);
+void tcp_tgt_on_fetch_room(void *arg);
 
 /* ---- answers ---- */
 void tcp_tgt_progress(struct request *req);

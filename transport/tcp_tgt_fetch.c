@@ -20,20 +20,24 @@ static void send_r2t(struct tcp_tgt *t, struct request *req)
 /* Segments for the oldest parked fetch: true, or false with a waiter queued. */
 static bool fetch_segments(struct tcp_tgt *t, struct request *req)
 {
-	struct pool *pool = loop_pool(t->qp.loop);
-
 	if (!t->quota_held) {
 		if (!fetch_quota_take(t->quota, tcp_tgt_segments(req), &t->quota_waiter))
 			return false;
 		t->quota_held = tcp_tgt_segments(req);
 	}
-	if ((!t->fetch_turn && pool_has_waiters(pool)) || request_alloc_data(req, req->data_len)) {
-		pool_wait(pool, &t->fetch_waiter);
+	if (request_alloc_data_in_turn(req, req->data_len)) {
+		pool_wait(loop_pool(t->qp.loop), &t->fetch_waiter);
 		return false;
 	}
 	/* Now the request holds it, until it leaves TGT_REQ_FETCHING. */
 	t->quota_held = 0;
 	return true;
+}
+
+static void park(struct tcp_tgt *t, struct request *req)
+{
+	req->tgt_state = TGT_REQ_WAIT_BUFFERS;
+	t->parked++;
 }
 
 void tcp_tgt_run_parked(struct tcp_tgt *t)
@@ -54,16 +58,7 @@ void tcp_tgt_run_parked(struct tcp_tgt *t)
 	}
 }
 
-void tcp_tgt_on_fetch_turn(void *arg)
-{
-	struct tcp_tgt *t = arg;
-
-	t->fetch_turn = true;
-	tcp_tgt_run_parked(t);
-	t->fetch_turn = false;
-}
-
-void tcp_tgt_on_quota(void *arg)
+void tcp_tgt_on_fetch_room(void *arg)
 {
 	tcp_tgt_run_parked(arg);
 }
@@ -72,16 +67,15 @@ void tcp_tgt_fetch(struct request *req)
 {
 	struct tcp_tgt *t = tcp_tgt_of_qp(req->tgt);
 
-	if (t->phase >= PHASE_CLOSING)
-		return;
 	if (req->filled == req->data_len) {
 		t->qp.listener->ops->data_ready(&t->qp, req);
 		return;
 	}
-	req->tgt_state = TGT_REQ_WAIT_BUFFERS;
-	t->parked++;
-	if (t->parked == 1)
-		tcp_tgt_run_parked(t);
+	/* Behind others of this queue, or in vain: tcp_tgt_do_close() gives it back. */
+	if (t->parked || t->phase >= PHASE_CLOSING || !fetch_segments(t, req))
+		park(t, req);
+	else
+		send_r2t(t, req);
 }
 
 void tcp_tgt_unpark(struct tcp_tgt *t)

@@ -102,7 +102,7 @@ struct client {
 
 static void want(struct client *c)
 {
-	if (pool_has_waiters(pool) || request_alloc_data(c->req, c->len))
+	if (request_alloc_data_in_turn(c->req, c->len))
 		pool_wait(pool, &c->w);
 }
 
@@ -145,7 +145,7 @@ static void test_wait_in_order(void **state)
 	assert_int_equal(big.req->nsegs, 60);
 	assert_int_equal(small.req->nsegs, 1);
 	assert_int_equal(big.calls, 2);
-	assert_false(pool_has_waiters(pool));
+	assert_false(big.w.queued || small.w.queued);
 	pool_put(hog);
 	pool_put(big.req);
 	pool_put(small.req);
@@ -159,13 +159,83 @@ static void test_wait_cancel(void **state)
 	c.w.arg = &c;
 	request_alloc_data(hog, REQUEST_MAX_DATA);
 	want(&c);
-	assert_true(pool_has_waiters(pool));
+	assert_true(c.w.queued);
 	pool_wait_cancel(pool, &c.w);
 	pool_wait_cancel(pool, &c.w);
-	assert_false(pool_has_waiters(pool));
+	assert_false(c.w.queued);
 	pool_put(hog);
 	loop_turn(loop, false);
 	assert_int_equal(c.calls, 0);
+	pool_put(c.req);
+}
+
+static void test_cancel_wakes_the_next(void **state)
+{
+	struct request *hog = pool_get(pool);
+	struct client big = client(60 * SEG_SIZE), small = client(SEG_SIZE);
+
+	big.w.arg = &big;
+	small.w.arg = &small;
+	request_alloc_data(hog, 62 * SEG_SIZE);
+	want(&big);
+	want(&small);
+	pool_wait_cancel(pool, &big.w);
+	loop_turn(loop, false);
+	assert_int_equal(big.calls, 0);
+	assert_int_equal(small.req->nsegs, 1);
+	pool_put(hog);
+	pool_put(big.req);
+	pool_put(small.req);
+}
+
+/* A client that always wants more. */
+static void on_greedy(void *arg)
+{
+	struct client *c = arg;
+
+	c->calls++;
+	for (unsigned i = 0; i < 3 && !request_alloc_data_in_turn(c->req, c->len); i++)
+		request_free_data(c->req);
+	pool_wait(pool, &c->w);
+}
+
+static void test_served_goes_to_the_end(void **state)
+{
+	struct request *hog = pool_get(pool);
+	struct client greedy = client(5 * SEG_SIZE), other = client(5 * SEG_SIZE);
+
+	greedy.w.fn = on_greedy;
+	greedy.w.arg = &greedy;
+	other.w.arg = &other;
+	request_alloc_data(hog, REQUEST_MAX_DATA);
+	want(&greedy);
+	want(&other);
+	request_free_data(hog);
+	loop_turn(loop, false);
+	assert_int_not_equal(greedy.calls, 0);
+	assert_int_equal(other.req->nsegs, 5);
+	pool_wait_cancel(pool, &greedy.w);
+	pool_put(hog);
+	pool_put(greedy.req);
+	pool_put(other.req);
+}
+
+/* Whoever waits for a slot does not keep segments from anybody. */
+static void test_slot_waiter_keeps_no_segments(void **state)
+{
+	struct request *r[REQUESTS - 1];
+	struct client c = client(SEG_SIZE);
+	struct pool_waiter slot = {.fn = on_turn};
+
+	for (unsigned i = 0; i < REQUESTS - 1; i++)
+		r[i] = pool_get(pool);
+	assert_null(pool_get(pool));
+	pool_wait(pool, &slot);
+	want(&c);
+	assert_int_equal(c.req->nsegs, 1);
+	pool_wait_cancel(pool, &slot);
+	for (unsigned i = 0; i < REQUESTS - 1; i++)
+		pool_put(r[i]);
 	pool_put(c.req);
 }
 
@@ -272,9 +342,18 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_get_put),       T(test_segments),    T(test_all_or_nothing),
-		T(test_wait_in_order), T(test_wait_cancel), T(test_slots_and_segments_apart),
-		T(test_copy),	       T(test_iov),	    T(test_crc32c),
+		T(test_get_put),
+		T(test_segments),
+		T(test_all_or_nothing),
+		T(test_wait_in_order),
+		T(test_wait_cancel),
+		T(test_cancel_wakes_the_next),
+		T(test_served_goes_to_the_end),
+		T(test_slot_waiter_keeps_no_segments),
+		T(test_slots_and_segments_apart),
+		T(test_copy),
+		T(test_iov),
+		T(test_crc32c),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
