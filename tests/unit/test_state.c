@@ -5,14 +5,17 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -31,7 +34,7 @@ static char base[] = "/tmp/nvmegw-state-XXXXXX";
 static char dir[64];
 static struct loop *loop;
 static struct state *s;
-static unsigned tried;
+static unsigned tried, files_before;
 
 /* ---- the order in which things go to the disk, and its failures ---- */
 
@@ -95,8 +98,20 @@ static void clear_dir(void)
 		unlink(dir);
 }
 
+static unsigned open_files(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
 static int setup(void **state)
 {
+	files_before = open_files();
 	strcpy(base + sizeof(base) - 7, "XXXXXX");
 	if (!mkdtemp(base))
 		return -1;
@@ -115,6 +130,10 @@ static int teardown(void **state)
 	s = NULL;
 	loop_free(loop);
 	clear_dir();
+	if (open_files() != files_before) {
+		print_error("%u files are open, not %u\n", open_files(), files_before);
+		return -1;
+	}
 	return rmdir(base);
 }
 
@@ -283,6 +302,7 @@ static void test_file_format(void **state)
 {
 	struct ns_ident id = uuid_ident(0xab);
 	struct ns_ident none = {.subnqn = "nqn.2014-08.org.example:array", .nsid = 7};
+	struct ns_ident by_nguid = {.has_nguid = true}, by_eui64 = {.has_eui64 = true};
 	bool waiting;
 
 	id.has_nguid = id.has_eui64 = true;
@@ -327,6 +347,10 @@ static void test_file_format(void **state)
 	assert_int_equal(ask_ident(NQN, &none, &waiting), 4);
 	assert_int_equal(ask_ident(NQN, &id, &waiting), 1);
 	assert_false(waiting);
+	memcpy(by_nguid.nguid, id.nguid, sizeof(id.nguid));
+	assert_int_equal(ask_ident(NQN, &by_nguid, &waiting), 1);
+	memcpy(by_eui64.eui64, id.eui64, sizeof(id.eui64));
+	assert_int_equal(ask_ident(NQN, &by_eui64, &waiting), 1);
 }
 
 /* A discovery log names upstreams by any bytes; that must not damage the file. */
@@ -470,13 +494,19 @@ static void test_closes_in_the_middle(void **state)
 {
 	open_state();
 	nsid_is(NQN, 1, 1, true);
-	nsid_is(NQN, 2, 2, true);
 	close_state();
+	assert_string_equal(order, "pfrd"); /* the write under way was enough */
+	open_state();
+	nsid_is(NQN, 2, 2, true);
+	nsid_is(NQN, 4, 3, true);
+	close_state();
+	assert_string_equal(order, "pfrdfrdfrd");
 	open_state();
 	loop_turn(loop, false);
 	assert_int_equal(tried, 0);
 	nsid_is(NQN, 2, 2, false);
-	nsid_is(NQN, 3, 3, true);
+	nsid_is(NQN, 4, 3, false);
+	nsid_is(NQN, 3, 4, true);
 }
 
 /* Its contents are of no account, whatever a crash has left in it. */
@@ -654,13 +684,9 @@ static void test_close_writes_what_failed(void **state)
 
 static void test_one_daemon(void **state)
 {
-	struct state *first;
-
 	open_state();
-	first = s;
 	refused_with("/state: in use by a running nvmegwd; stop that one, or give this one "
 		     "another \"state_dir\"");
-	s = first;
 	nsid_is(NQN, 1, 1, true);
 	close_state();
 	open_state();
@@ -687,6 +713,31 @@ static void test_no_folder(void **state)
 	mkdir(path_of("lock"), 0755);
 	refused_with("/state/lock: Is a directory; \"state_dir\" must be a folder that the daemon "
 		     "may write to");
+}
+
+/* Puts a read-only mount over the folder, for this process alone. */
+static bool make_read_only(void)
+{
+	const unsigned long ro = MS_REMOUNT | MS_BIND | MS_RDONLY;
+
+	return !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	       !mount(dir, dir, NULL, MS_BIND, NULL) && !mount(NULL, dir, NULL, ro, NULL);
+}
+
+/* What is known is served, and what is new is exported without being remembered. */
+static void test_read_only_file_system(void **state)
+{
+	first_is_saved();
+	close_state();
+	if (!make_read_only())
+		skip();
+	open_state();
+	nsid_is(NQN, 1, 1, false);
+	nsid_is(NQN, 2, 2, true);
+	write_fails(EROFS);
+	refused_with("/state: in use by a running nvmegwd");
+	close_state();
+	umount(dir);
 }
 
 /* ---- damaged files ---- */
@@ -735,6 +786,10 @@ static void test_damaged(void **state)
 		{NS("{\"nsid\": 1, \"upstream_nqn\": \"a\", \"upstream_nsid\": 4294967295}"),
 		 "entry 1: it does not say which"},
 		{NS("{\"nsid\": 1, \"upstream_nqn\": \"a\", \"upstream_nsid\": 1, " UUID "}"),
+		 "entry 1: it does not say which"},
+		{NS("{\"nsid\": 1, \"upstream_nqn\": \"a\", " UUID "}"),
+		 "entry 1: it does not say which"},
+		{NS("{\"nsid\": 1, \"upstream_nsid\": 1, " UUID "}"),
 		 "entry 1: it does not say which"},
 		{NS("{\"nsid\": 1, \"upstream_nqn\": \"\", \"upstream_nsid\": 1}"),
 		 "entry 1: an identifier that cannot be read"},
@@ -805,6 +860,7 @@ int main(void)
 		T(test_close_writes_what_failed),
 		T(test_one_daemon),
 		T(test_no_folder),
+		T(test_read_only_file_system),
 		T(test_damaged),
 		T(test_too_long_nqns),
 		T(test_unreadable),
