@@ -7,6 +7,7 @@
 #   cli/*.c                      nvmegw
 #   cli/bench/*.c                nvmegw-bench; cli/relay/*.c nvmegw-relay, its yardstick
 #   tests/unit/test_*.c          one cmocka program each
+#   tests/sim/*.c                nvmegw-sim: multipath/ on virtual time, without the rest
 FLAVOUR ?= release
 B       := build/$(FLAVOUR)
 CC      := gcc
@@ -27,12 +28,14 @@ cli_src   := $(wildcard cli/*.c)
 bench_src := $(wildcard cli/bench/*.c)
 relay_src := $(wildcard cli/relay/*.c)
 unit_src  := $(wildcard tests/unit/test_*.c)
+sim_src   := $(wildcard tests/sim/*.c)
 unit_help := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 lib_obj := $(call obj,$(lib_src))
 gw_obj  := $(call obj,$(filter-out gateway/main.c,$(gw_src)))
-all_src := $(lib_src) $(gw_src) $(cli_src) $(bench_src) $(relay_src) $(unit_src) $(unit_help)
+all_src := $(lib_src) $(gw_src) $(cli_src) $(bench_src) $(relay_src) $(unit_src) $(unit_help) \
+           $(sim_src)
 bins    := $(B)/nvmegwd $(B)/nvmegw $(B)/nvmegw-bench $(B)/nvmegw-relay
 units   := $(patsubst tests/unit/%.c,$(B)/unit/%,$(unit_src))
 
@@ -57,6 +60,11 @@ $(B)/%.o: %.c Makefile
 	@echo "  CC  $@"
 	@$(CC) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
 
+# The simulator stands in for loops, logs and transports.
+$(B)/nvmegw-sim: $(call obj,$(sim_src) $(wildcard multipath/*.c) transport/pool.c transport/request.c transport/addr.c)
+	@echo "  LD  $@"
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
 .PHONY: units
 units: $(units) ## build the unit tests
 
@@ -76,14 +84,20 @@ bench: deps ## measure against a bare TCP relay, into docs/performance.md
 
 .PHONY: check check-vm
 check: deps ## build all flavours and run all tests (T="word word": only those named so)
-	$(MAKE) -j$(JOBS) FLAVOUR=release all
-	$(MAKE) -j$(JOBS) FLAVOUR=asan all units
+	$(MAKE) -j$(JOBS) FLAVOUR=release all build/release/nvmegw-sim
+	$(MAKE) -j$(JOBS) FLAVOUR=asan all units build/asan/nvmegw-sim
 	$(MAKE) -j$(JOBS) FLAVOUR=tsan all units
 	@tests/run.py $(T)
 
 check-vm: deps ## only the test with a real Linux host, in a virtual machine
 	$(MAKE) -j$(JOBS) FLAVOUR=release all
 	@tests/run.py vm
+
+SEEDS ?= 10000
+.PHONY: sim
+sim: deps ## simulate failures of every kind (SEEDS=n, or SEED=x to repeat one, with a trace)
+	$(MAKE) -j$(JOBS) $(B)/nvmegw-sim
+	$(B)/nvmegw-sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(SIMFLAGS)
 
 mans := $(patsubst docs/man/%.scd,build/man/%,$(wildcard docs/man/*.scd))
 .PHONY: man

@@ -203,14 +203,17 @@ static void open_conns(struct assoc *a)
 void assoc_scanned(struct assoc *a)
 {
 	/* New namespaces have ANA states that only the log tells. */
-	a->settle = true;
+	a->scanned = a->settle = true;
 	ana_start(a);
 }
 
 void assoc_ana_read(struct assoc *a)
 {
-	if (!a->scanned) {
-		a->scanned = true;
+	/* An event may have had the log read before the first scan is through. */
+	if (!a->scanned)
+		return;
+	if (!a->opened) {
+		a->opened = true;
 		open_conns(a);
 	} else if (a->settle) {
 		upstream_refresh_paths(a->up);

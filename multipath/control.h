@@ -12,6 +12,8 @@ struct mp {
 	unsigned n;
 	struct mp_worker workers[MP_MAX_WORKERS];
 	TAILQ_HEAD(, mp_subsys) subsystems;
+	uint64_t announcement;		      /* id of the next one, 1.. */
+	bool announcing;		      /* it has been queued */
 	uint64_t serials;		      /* given to associations */
 	TAILQ_HEAD(, quarantine) quarantines; /* in the order of their serials */
 	unsigned objects;		      /* upstreams and heads not yet freed */
@@ -43,8 +45,9 @@ struct assoc {
 	bool ana_busy, ana_again;
 	uint64_t ana_read_at;
 	/* namespace scan */
-	bool scan_busy, scan_again, scanned;
-	bool settle; /* more than ANA states may have changed when the ANA log has been read */
+	bool scan_busy, scan_again;
+	bool scanned; /* once at least: before that nothing is known to be what it was */
+	bool settle;  /* more than ANA states may have changed when the ANA log has been read */
 	uint32_t *nsids;
 	unsigned nr_nsids, nsid_pos;
 	struct nvme_id_ns idns;
@@ -54,6 +57,7 @@ struct assoc {
 	bool disc_busy, disc_again;
 	/* I/O qpairs */
 	struct conn *conns[MP_MAX_WORKERS];
+	bool opened;
 	unsigned nr_conns, conns_up, conns_closed;
 	uint16_t io_queue_size;
 	unsigned aborts; /* Abort commands out */
@@ -124,6 +128,9 @@ void path_refresh(struct path *p);
 /* The same for all paths of the upstream, publishing each head once. */
 void upstream_refresh_paths(struct upstream *up);
 void head_publish(struct head *h);
+
+/* The path has just been published without rank: it may have one when all workers know. */
+void announce(struct path *p);
 
 /*
  * Many paths that changed rank and nothing else, published with one message per worker. The paths'

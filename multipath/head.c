@@ -123,6 +123,7 @@ static struct view *make_view(const struct head *h, unsigned w)
 void head_publish(struct head *h)
 {
 	struct mp *mp = h->ss->mp;
+	struct path *p;
 
 	for (unsigned w = 0; w < mp->n; w++) {
 		struct publish_msg *m = malloc(sizeof(*m));
@@ -132,6 +133,9 @@ void head_publish(struct head *h)
 		*m = (struct publish_msg){h->hw[w], make_view(h, w)};
 		loop_post(mp->workers[w].loop, publish_on_worker, m);
 	}
+	TAILQ_FOREACH(p, &h->paths, head_link)
+		if (p->fresh && p->up->state == UPSTREAM_LIVE)
+			announce(p);
 }
 
 /* ---- what the paths add up to ---- */

@@ -32,6 +32,7 @@ struct mp *mp_new(struct loop *control, struct loop **workers, unsigned n)
 	mp->admin_pool = make_admin_pool(control);
 	TAILQ_INIT(&mp->subsystems);
 	TAILQ_INIT(&mp->quarantines);
+	mp->announcement = 1;
 	for (unsigned i = 0; i < n; i++)
 		mp_worker_init(&mp->workers[i], mp, workers[i], control, i);
 	return mp;

@@ -149,13 +149,15 @@ struct path {
 	unsigned weight;
 	struct ns_ident ident;
 	struct nvme_id_ns idns;
-	bool usable;	  /* published to workers as selectable */
-	uint8_t rank;	  /* enum path_rank, as published */
-	bool counted;	  /* where the head counts it while usable */
-	char reason[160]; /* why not usable, why refused, or why used last; else empty */
-	uint64_t changed; /* loop time of the last change of usable or ana_state */
-	unsigned slot;	  /* among the head's paths */
-	bool suspect;	  /* a worker saw a path status; its ANA state is being read */
+	bool usable;	     /* published to workers as selectable */
+	uint8_t rank;	     /* enum path_rank, as published */
+	bool counted;	     /* where the head counts it while usable */
+	char reason[160];    /* why not usable, why refused, or why used last; else empty */
+	uint64_t changed;    /* loop time of the last change of usable or ana_state */
+	unsigned slot;	     /* among the head's paths */
+	bool fresh;	     /* its lane or association is new to the workers */
+	uint64_t announcing; /* until all of them have said that they know; 0: they do */
+	bool suspect;	     /* a worker saw a path status; its ANA state is being read */
 	struct path_health *health;
 	struct lane_set *lanes;
 	unsigned retiring; /* lane sets that workers have not all let go of */

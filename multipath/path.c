@@ -171,6 +171,7 @@ static void join(struct head *h, struct path *p)
 		;
 	h->slots |= 1ull << p->slot;
 	p->head = h;
+	p->fresh = true;
 	make_lanes(p);
 	insert_ordered(h, p);
 	head_adopted(h);
@@ -284,6 +285,8 @@ static const char *unusable(const struct path *p, char *buf, size_t len)
 		snprintf(buf, len, "ANA state %s", ana_state_name(p->ana_state));
 		return buf;
 	}
+	if (p->fresh || p->announcing)
+		return "about to be used";
 	return NULL;
 }
 

@@ -82,6 +82,10 @@ static void damp(struct upstream *up)
 
 void upstream_live(struct upstream *up)
 {
+	struct path *p;
+
+	TAILQ_FOREACH(p, &up->paths, up_link)
+		p->fresh = true;
 	damp(up);
 	set_state(up, UPSTREAM_LIVE, "");
 	up->attempts = 0;

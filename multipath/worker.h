@@ -11,11 +11,12 @@
 #include "multipath/multipath.h"
 #include "transport/pool.h"
 
-#define MP_MAX_NSID	1024
-#define MP_MAX_PATHS	64 /* per head: a Flush keeps track of them in one word */
-#define MP_MAX_ATTEMPTS 16 /* failovers by status of one command before the host gets the status \
-			    */
-#define MP_MAX_SAME 5	   /* repeats after passing trouble */
+#define MP_MAX_NSID  1024
+#define MP_MAX_PATHS 64 /* per head: a Flush keeps track of them in one word */
+#define MP_MAX_ATTEMPTS                                                                     \
+	16	      /* failovers by status of one command before the host gets the status \
+		       */
+#define MP_MAX_SAME 5 /* repeats after passing trouble */
 
 /* One upstream I/O qpair on one worker. */
 struct conn {

@@ -94,6 +94,8 @@ def tests():
     yield Test("man", ["make", "-s", "man"], 60)
     yield from units("asan")
     yield from units("tsan", TSAN_UNITS)
+    yield Test("sim/release", ["tests/sim/run", "20000"], 300)
+    yield Test("sim/asan", ["tests/sim/run", "1000"], 300, "asan")
     for flavour in ("release", "asan"):
         if os.path.exists("tests/integration/run"):
             yield Test(f"integration/{flavour}", ["tests/integration/run"], 300, flavour)

@@ -214,7 +214,7 @@ static void two_paths_one_head(void **state)
 	WAIT_FOR(a->state == UPSTREAM_LIVE && b->state == UPSTREAM_LIVE);
 	assert_int_equal(added, 1);
 	assert_ptr_equal(only_path(a)->head, only_path(b)->head);
-	assert_true(only_path(a)->usable && only_path(b)->usable);
+	WAIT_FOR(only_path(a)->usable && only_path(b)->usable);
 	assert_int_equal(only_path(a)->head->nsid, 5);
 	spin(5);
 	run(nvme_cmd_read, 0);
@@ -520,8 +520,7 @@ static void refusals(void **state)
 	assert_null(only_path(d)->head);
 	assert_non_null(strstr(only_path(d)->reason, "NMIC"));
 	b = add_up(5);
-	WAIT_FOR(b->state == UPSTREAM_LIVE);
-	assert_true(only_path(b)->usable);
+	WAIT_FOR(b->state == UPSTREAM_LIVE && only_path(b)->usable);
 	assert_null(TAILQ_NEXT(only_path(b), up_link)->head);
 }
 
