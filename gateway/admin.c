@@ -121,14 +121,67 @@ void admin_complete(struct controller *c, struct request *req, uint16_t status)
 	tgt_complete_status(req, status);
 }
 
-/* Waits at the end of the line for what a pool that is empty now lacks. */
+/* ---- memory ----
+ *
+ * A host that asks and does not read, or that does not send the data of its commands, keeps their
+ * memory until the transport loses patience with it. So each gets a little that nobody else can
+ * have: CTRL_ADMIN_COMMANDS commands with a segment each, and before those one with up to
+ * CTRL_ADMIN_SEGMENTS. Commands beyond that wait for the host's earlier ones, and what needs more
+ * shares what the pool has besides.
+ */
+
+#define RETRY_LATER (10 * NSEC_PER_MSEC)
+
+static bool is_starved(const struct request *req)
+{
+	return req->complete_arg == &((struct host_queue *)req->tgt->priv)->gw->starved;
+}
+
+/* Commands of the queue that may hold memory, besides @req. */
+static unsigned holders(const struct host_queue *q)
+{
+	unsigned n = q->qp->inflight - 1 - (q->ctrl ? q->ctrl->nr_aers : 0);
+	const struct request *other;
+
+	TAILQ_FOREACH(other, &q->qp->requests, tgt_link)
+		n -= is_starved(other);
+	return n;
+}
+
+static bool may_take(const struct host_queue *q, uint32_t len)
+{
+	const struct pool *pool = loop_pool(q->gw->control);
+	unsigned segments = (len + SEG_SIZE - 1) >> SEG_SHIFT, before = holders(q);
+
+	if (before >= CTRL_ADMIN_COMMANDS)
+		return false;
+	return segments <= 1 || (!before && segments <= CTRL_ADMIN_SEGMENTS) ||
+	       pool_free_segments(pool) >= q->gw->reserved_segments + segments;
+}
+
+static void wait_in_line(struct host_queue *q, struct request *req)
+{
+	req->complete_arg = &q->gw->starved;
+	TAILQ_INSERT_TAIL(&q->gw->starved, req, link);
+}
+
+/* Waits for what a pool that is empty now lacks. */
 static void starve(struct host_queue *q, struct request *req)
+{
+	wait_in_line(q, req);
+	pool_wait(loop_pool(q->gw->control), &q->gw->buffers);
+}
+
+/* Waits for the host to take its answers: mostly they leave at the end of this turn. */
+static void postpone(struct host_queue *q, struct request *req)
 {
 	struct gateway *gw = q->gw;
 
-	req->complete_arg = &gw->starved;
-	TAILQ_INSERT_TAIL(&gw->starved, req, link);
-	pool_wait(loop_pool(gw->control), &gw->buffers);
+	wait_in_line(q, req);
+	if (gw->retrying)
+		loop_timer_arm(&gw->retry_later, RETRY_LATER);
+	else
+		loop_hook_queue(gw->control, &gw->retry_soon);
 }
 
 /* Makes room for @len bytes to send: 0, a status, or ADMIN_LATER when it has to wait. */
@@ -138,6 +191,10 @@ static uint16_t prepare_c2h(struct controller *c, struct request *req, uint32_t 
 		return ST_SGL_LENGTH;
 	if (c->mdts && len > c->mdts)
 		return NVME_ST_INVALID_FIELD;
+	if (len && !may_take(c->admin, len)) {
+		postpone(c->admin, req);
+		return ADMIN_LATER;
+	}
 	if (len && request_alloc_data(req, len)) {
 		starve(c->admin, req);
 		return ADMIN_LATER;
@@ -148,7 +205,7 @@ static uint16_t prepare_c2h(struct controller *c, struct request *req, uint32_t 
 }
 
 /* Has the host's data brought: 0 when it is there, a status, or ADMIN_LATER. */
-static uint16_t prepare_h2c(struct request *req, uint32_t len)
+static uint16_t prepare_h2c(struct controller *c, struct request *req, uint32_t len)
 {
 	if (!len)
 		return 0;
@@ -156,7 +213,10 @@ static uint16_t prepare_h2c(struct request *req, uint32_t len)
 		return ST_SGL_LENGTH;
 	if (req->filled == len)
 		return 0;
-	tgt_fetch(req);
+	if (may_take(c->admin, len))
+		tgt_fetch(req);
+	else
+		postpone(c->admin, req);
 	return ADMIN_LATER;
 }
 
@@ -177,7 +237,7 @@ static uint16_t run(struct controller *c, struct request *req)
 	if (req->dir == NVME_DIR_C2H)
 		status = prepare_c2h(c, req, len);
 	else
-		status = prepare_h2c(req, len);
+		status = prepare_h2c(c, req, len);
 	return status ? status : op->run(c, req);
 }
 
@@ -210,11 +270,13 @@ void admin_data_ready(struct host_queue *q, struct request *req)
 	dispatch(q, req);
 }
 
-void admin_retry_starved(struct gateway *gw)
+static void retry(void *arg)
 {
 	TAILQ_HEAD(, request) now = TAILQ_HEAD_INITIALIZER(now);
+	struct gateway *gw = arg;
 	struct request *req;
 
+	gw->retrying = true;
 	/* Each once: those that have to wait on put themselves back in the list. */
 	TAILQ_CONCAT(&now, &gw->starved, link);
 	while ((req = TAILQ_FIRST(&now))) {
@@ -222,6 +284,7 @@ void admin_retry_starved(struct gateway *gw)
 		req->complete_arg = NULL;
 		dispatch(req->tgt->priv, req);
 	}
+	gw->retrying = false;
 }
 
 void admin_closed(struct host_queue *q)
@@ -232,9 +295,23 @@ void admin_closed(struct host_queue *q)
 		aer_reset(q->ctrl);
 	for (req = TAILQ_FIRST(&q->qp->requests); req; req = next) {
 		next = TAILQ_NEXT(req, tgt_link);
-		if (req->complete_arg != &q->gw->starved)
+		if (!is_starved(req))
 			continue;
 		TAILQ_REMOVE(&q->gw->starved, req, link);
 		tgt_complete_status(req, NVME_STATUS(0, NVME_SC_ABORT_QUEUE));
 	}
+}
+
+void admin_init(struct gateway *gw)
+{
+	TAILQ_INIT(&gw->starved);
+	gw->buffers = (struct pool_waiter){.fn = retry, .arg = gw};
+	loop_hook_init(&gw->retry_soon, retry, gw);
+	loop_timer_init(&gw->retry_later, gw->control, retry, gw);
+}
+
+void admin_fini(struct gateway *gw)
+{
+	if (gw->retry_later.fn)
+		loop_timer_fini(&gw->retry_later);
 }

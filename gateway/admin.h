@@ -22,6 +22,9 @@ static inline uint8_t admin_kind(const struct controller *c)
 /* A handler's answer when the command completes later; no status has this value. */
 #define ADMIN_LATER 0xffffu
 
+/* What the commands of all hosts share; fini is right without init. */
+void admin_init(struct gateway *gw);
+void admin_fini(struct gateway *gw);
 /* A command on a qpair that control has. */
 void admin_command(struct host_queue *q, struct request *req);
 /* Its host data is there. */
@@ -30,8 +33,6 @@ void admin_data_ready(struct host_queue *q, struct request *req);
 void admin_complete(struct controller *c, struct request *req, uint16_t status);
 /* The connection is gone: finishes what waits for something here. */
 void admin_closed(struct host_queue *q);
-/* Commands that wait for data buffers get another try. */
-void admin_retry_starved(struct gateway *gw);
 /* Commands Supported and Effects entry of an admin opcode. */
 uint32_t admin_effects(const struct controller *c, uint8_t opcode);
 

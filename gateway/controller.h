@@ -24,7 +24,10 @@
 #define CTRL_ABORT_LIMIT       4u   /* ACL + 1 */
 #define CTRL_ADMIN_QUEUE_MAX   128u /* entries */
 #define CTRL_MIN_ADMIN_ENTRIES 32u
-#define CTRL_READY_TIMEOUT     30u /* CAP.TO and CRTO.CRWMT, 500 ms units */
+/* Data segments for admin commands that each host is sure to get (see admin.c) */
+#define CTRL_ADMIN_COMMANDS 8u	/* commands with one segment each, */
+#define CTRL_ADMIN_SEGMENTS 4u	/* or one with as many as the ANA log needs before those */
+#define CTRL_READY_TIMEOUT  30u /* CAP.TO and CRTO.CRWMT, 500 ms units */
 
 /* What an Error Information log entry says of a command. */
 struct error_entry {

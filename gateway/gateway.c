@@ -14,13 +14,13 @@
 #include "transport/pool.h"
 
 /*
- * Control's pool, for the admin commands of hosts: those under way, and for each connection what it
- * may hold for long: its AERs or, before it has a controller, a Connect of which half has come.
+ * Control's pool, for the admin commands of hosts. Every connection can have a full admin queue,
+ * and segments for some of its commands; what is beyond is for those that need more.
  */
-#define CONTROL_REQUESTS    512u
+#define CONTROL_REQUESTS    64u
 #define CONTROL_SEGMENTS    512u
-#define CONNECTION_REQUESTS CTRL_AER_LIMIT
-#define CONNECTION_SEGMENTS 1u
+#define CONNECTION_REQUESTS (CTRL_ADMIN_QUEUE_MAX - 1)
+#define CONNECTION_SEGMENTS (CTRL_ADMIN_COMMANDS + CTRL_ADMIN_SEGMENTS)
 
 /* ---- loops ---- */
 
@@ -69,21 +69,23 @@ static void drain_loops(struct gateway *gw)
 	}
 }
 
-static struct loop *make_control(const struct gw_config *cfg)
+static void make_control(struct gateway *gw)
 {
+	const struct gw_config *cfg = gw->cfg;
 	unsigned connections = 0;
 
 	for (unsigned i = 0; i < cfg->nr_listeners; i++)
 		connections += cfg->listeners[i].tgt.max_connections;
-	return make_loop(0, -1, CONTROL_REQUESTS + connections * CONNECTION_REQUESTS,
-			 CONTROL_SEGMENTS + connections * CONNECTION_SEGMENTS);
+	gw->reserved_segments = connections * CONNECTION_SEGMENTS;
+	gw->control = make_loop(0, -1, CONTROL_REQUESTS + connections * CONNECTION_REQUESTS,
+				CONTROL_SEGMENTS + gw->reserved_segments);
 }
 
 static bool make_loops(struct gateway *gw)
 {
 	const struct gw_config *cfg = gw->cfg;
 
-	gw->control = make_control(cfg);
+	make_control(gw);
 	if (!gw->control)
 		return false;
 	for (unsigned i = 0; i < cfg->workers; i++) {
@@ -195,11 +197,6 @@ static void start_subsystems(struct gateway *gw)
 		subsystem_start(ss);
 }
 
-static void on_buffers(void *arg)
-{
-	admin_retry_starved(arg);
-}
-
 /* Namespaces may have waited for their NSIDs to be on disk. */
 static void on_state_tried(void *arg)
 {
@@ -236,14 +233,13 @@ struct gateway *gateway_new(const struct gw_config *cfg)
 	gw->disc_genctr = 1;
 	TAILQ_INIT(&gw->subsystems);
 	TAILQ_INIT(&gw->strangers);
-	TAILQ_INIT(&gw->starved);
-	gw->buffers = (struct pool_waiter){.fn = on_buffers, .arg = gw};
 	/* All that can fail comes before anything that would have to be ended in order. */
 	if (!make_loops(gw) || !open_state(gw) || !make_subsystems(gw) || !open_rpc(gw) ||
 	    !listen_all(gw)) {
 		gateway_free(gw);
 		return NULL;
 	}
+	admin_init(gw);
 	gw->started = loop_now(gw->control);
 	start_subsystems(gw);
 	return gw;
@@ -255,6 +251,7 @@ void gateway_free(struct gateway *gw)
 
 	rpc_close(gw->rpc);
 	unlisten_all(gw);
+	admin_fini(gw);
 	state_close(gw->state);
 	for (unsigned i = 0; i < gw->nr_workers; i++)
 		drop_loop(gw->workers[i].loop);

@@ -53,8 +53,12 @@ struct gateway {
 	/* admin commands that wait for data buffers */
 	TAILQ_HEAD(, request) starved;
 	struct pool_waiter buffers;
-	uint64_t started;      /* loop time */
-	bool stopping, ending; /* hosts are leaving; upstreams are */
+	struct loop_hook retry_soon;
+	struct loop_timer retry_later;
+	bool retrying;
+	unsigned reserved_segments; /* of control's pool, see admin.c */
+	uint64_t started;	    /* loop time */
+	bool stopping, ending;	    /* hosts are leaving; upstreams are */
 };
 
 /**

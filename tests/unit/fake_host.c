@@ -26,6 +26,7 @@ struct fake_qp {
 	struct tgt_qpair qp;
 	TAILQ_ENTRY(fake_qp) link;
 	bool closing, closed;
+	struct tgt_req_list unheard;
 };
 
 struct gateway *gw;
@@ -33,7 +34,7 @@ struct subsystem *gw_ss;
 struct gw_config gw_cfg;
 struct subsys_cfg gw_subsys_cfg;
 struct upstream_cfg gw_upstream_cfg[2];
-bool host_fetch;
+bool host_fetch, host_deaf;
 
 static struct listener_cfg listener_cfg;
 static struct answer *answers[MAX_CIDS];
@@ -113,9 +114,22 @@ static void fake_complete(struct request *req)
 		request_copy_out(req, 0, a->data, a->len);
 	}
 	TAILQ_REMOVE(&req->tgt->requests, req, tgt_link);
-	req->tgt->inflight--;
-	req->tgt = NULL;
-	pool_put(req);
+	TAILQ_INSERT_TAIL(&((struct fake_qp *)req->tgt)->unheard, req, tgt_link);
+	if (!host_deaf || ((struct fake_qp *)req->tgt)->closed)
+		host_hear(req->tgt);
+}
+
+void host_hear(struct tgt_qpair *qp)
+{
+	struct fake_qp *f = (struct fake_qp *)qp;
+	struct request *req;
+
+	while ((req = TAILQ_FIRST(&f->unheard))) {
+		TAILQ_REMOVE(&f->unheard, req, tgt_link);
+		qp->inflight--;
+		req->tgt = NULL;
+		pool_put(req);
+	}
 }
 
 static void arrive(void *arg)
@@ -143,6 +157,7 @@ static void do_close(void *arg)
 	if (f->closed)
 		return;
 	f->closed = true;
+	host_hear(&f->qp);
 	f->qp.listener->ops->closed(&f->qp, "closed by the test");
 	while ((req = TAILQ_FIRST(&f->qp.requests))) {
 		TAILQ_REMOVE(&f->qp.requests, req, tgt_link);
@@ -322,6 +337,7 @@ struct tgt_qpair *host_open(void)
 	addr_parse(&f->qp.peer, "192.0.2.7", "1234");
 	addr_parse(&f->qp.local, "192.0.2.1", "4420");
 	TAILQ_INIT(&f->qp.requests);
+	TAILQ_INIT(&f->unheard);
 	TAILQ_INSERT_TAIL(&all, f, link);
 	listener->ops->opened(&f->qp);
 	return &f->qp;

@@ -52,6 +52,9 @@ bool host_is_open(const struct tgt_qpair *qp);
 uint16_t host_send(struct tgt_qpair *qp, const struct nvme_sqe *sqe, const void *data,
 		   uint32_t len);
 extern bool host_fetch;
+/* With host_deaf set, answers do not leave (and keep their memory) before host_hear(). */
+extern bool host_deaf;
+void host_hear(struct tgt_qpair *qp);
 /* The answer to @cid; there is false when there is none yet. Valid until the CID is used again. */
 struct answer *host_answer(uint16_t cid);
 /* Sends and waits for the answer. */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "multipath/worker.h"
 #include "tests/unit/fake_host.h"
@@ -146,6 +147,16 @@ static void retry_delay_bits(void **state)
 	assert_int_equal(status_of(command(nvme_cmd_read, 0, 8), 4096), status & ~NVME_SC_CRD);
 	host_ctrl(admin)->acre = true;
 	assert_int_equal(status_of(command(nvme_cmd_read, 0, 8), 4096), status);
+}
+
+static void spin_ms(unsigned ms)
+{
+	uint64_t end = loop_now_exact(gw->control) + ms * NSEC_PER_MSEC;
+
+	while (loop_now_exact(gw->control) < end) {
+		gw_spin(1);
+		usleep(1000);
+	}
 }
 
 static uint16_t send_read(void)
@@ -355,6 +366,80 @@ static void admin_waits_for_buffers(void **state)
 		pool_put(hog[--n]);
 }
 
+static int setup_shared(void **state)
+{
+	gw_defaults();
+	((struct listener_cfg *)gw_cfg.listeners)->tgt.max_connections = 20;
+	gw_subsys_cfg.max_controllers = 20;
+	gw_start(2);
+	admin = host_controller(FAKE_GW_NQN);
+	return 0;
+}
+
+static unsigned answered(const uint16_t *cid, unsigned n)
+{
+	unsigned there = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		there += host_answer(cid[i])->there;
+	return there;
+}
+
+/* Hosts that ask for much and read nothing get so much memory and no more, and others get theirs.
+ */
+static void admin_memory_is_shared(void **state)
+{
+	struct nvme_sqe big = {
+		.opcode = nvme_admin_get_log_page,
+		.cdw10 = htole32(0xffffu << 16 | NVME_LOG_LID_SMART),
+	};
+	struct nvme_sqe small = {
+		.opcode = nvme_admin_identify,
+		.cdw10 = htole32(NVME_IDENTIFY_CNS_CTRL),
+	};
+	struct tgt_qpair *deaf[15];
+	uint16_t cid[20];
+
+	for (unsigned i = 0; i < 15; i++)
+		deaf[i] = host_controller(FAKE_GW_NQN);
+	host_deaf = true;
+	for (unsigned i = 0; i < 15; i++) {
+		for (unsigned n = 0; n < 20; n++)
+			cid[n] = host_send(deaf[i], n & 1 ? &small : &big, NULL, 256 << 10);
+		gw_spin(5);
+		assert_in_range(answered(cid, 20), i < 8, CTRL_ADMIN_COMMANDS);
+	}
+	host_deaf = false;
+	assert_int_equal(host_command(admin, &small, NULL, 4096)->status, 0);
+	assert_int_equal(host_log(admin, NVME_LOG_LID_ANA, 0, 36880, false)->status, 0);
+	/* And all that was asked once it is taken */
+	for (unsigned i = 0; i < 15; i++)
+		host_hear(deaf[i]);
+	for (unsigned i = 0; i < 100 && answered(cid, 20) < 20; i++)
+		spin_ms(10);
+	assert_int_equal(answered(cid, 20), 20);
+}
+
+/* A burst of commands is answered in one go. */
+static void admin_bursts_do_not_wait(void **state)
+{
+	struct nvme_sqe sqe = {
+		.opcode = nvme_admin_identify,
+		.cdw10 = htole32(NVME_IDENTIFY_CNS_CTRL),
+	};
+	uint16_t cid[31];
+
+	host_deaf = true; /* as it is within one turn */
+	for (unsigned n = 0; n < 31; n++)
+		cid[n] = host_send(admin, &sqe, NULL, 4096);
+	host_deaf = false;
+	for (unsigned turns = 0; turns < 5; turns++) {
+		host_hear(admin);
+		gw_spin(1);
+	}
+	assert_int_equal(answered(cid, 31), 31);
+}
+
 /* However much hosts have of control's pool. */
 static void upstreams_do_without_the_hosts_pool(void **state)
 {
@@ -380,7 +465,8 @@ static void upstreams_do_without_the_hosts_pool(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f)		cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T_WITH(f, with) cmocka_unit_test_setup_teardown(f, with, teardown)
 	const struct CMUnitTest tests[] = {
 		T(reads_and_writes),
 		T(ranges),
@@ -401,6 +487,8 @@ int main(void)
 		T(connection_lost_while_data_is_fetched),
 		T(namespace_lost_while_data_is_fetched),
 		T(admin_waits_for_buffers),
+		T_WITH(admin_memory_is_shared, setup_shared),
+		T(admin_bursts_do_not_wait),
 		T(upstreams_do_without_the_hosts_pool),
 	};
 
