@@ -306,7 +306,7 @@ class HostileHost(StackTest):
             pass
         self.works()
         start = time.monotonic()
-        wait_for(lambda: all(c["hostnqn"] != "nqn.2014-08.org.example:host" or c["queues"] == 0
+        wait_for(lambda: all(c["hostnqn"] != "nqn.2014-08.org.example:host" or c["io_queues"] == 0
                              for c in self.show("controller", "list")), 20)
         self.assertLess(time.monotonic() - start, 15)
         self.works()
@@ -372,8 +372,8 @@ class HostileHost(StackTest):
     def test_reset_and_shutdown(self):
         h = self.queue()
         self.assertEqual(self.admin.prop_set(0x14, 0x460000), 0)
-        h.ended()  # a reset ends the I/O queues
-        self.assertEqual(self.admin.prop_get(0x1C) & 1, 0)
+        h.ended()  # a reset ends the I/O queues, and is over when the last has gone
+        wait_for(lambda: not self.admin.prop_get(0x1C) & 1)
         self.admin.enable()
         q = io_queue(self.port, GW_NQN, self.admin.cntlid)
         self.assertEqual(self.status(q, rw(READ, 2, 0, 1, sgl_transport(512))), 0)
