@@ -64,7 +64,9 @@ uint16_t abort_run(struct controller *c, struct request *req)
 	struct host_queue *q = sqid <= c->max_io_queues ? c->queues[sqid] : NULL;
 	struct abort_msg *m;
 
-	if (!q) { /* the admin queue: of what it has, only AERs take long */
+	/* Of what the admin queue has, only AERs take long; and a queue that is not on its worker
+	 * yet, where it could be looked at, has no commands. */
+	if (!q || q->qp->loop == q->gw->control) {
 		bool aborted = sqid == 0 && aer_abort(c, cid);
 
 		req->cqe.result = htole32(aborted ? 0 : NOT_ABORTED);

@@ -27,6 +27,7 @@ struct fake_qp {
 	TAILQ_ENTRY(fake_qp) link;
 	bool closing, closed;
 	struct tgt_req_list unheard;
+	struct loop *next;
 };
 
 struct gateway *gw;
@@ -140,13 +141,24 @@ static void arrive(void *arg)
 		f->qp.listener->ops->moved(&f->qp);
 }
 
+static void depart(void *arg)
+{
+	struct fake_qp *f = arg;
+
+	if (f->closing)
+		return;
+	f->qp.loop = f->next;
+	loop_post(f->next, arrive, f);
+}
+
+/* Once the response has left. */
 static void fake_complete_and_move(struct request *req, struct loop *loop)
 {
-	struct tgt_qpair *qp = req->tgt;
+	struct fake_qp *f = (struct fake_qp *)req->tgt;
 
 	fake_complete(req);
-	qp->loop = loop;
-	loop_post(loop, arrive, qp);
+	f->next = loop;
+	loop_post(f->qp.loop, depart, f);
 }
 
 static void do_close(void *arg)

@@ -242,6 +242,28 @@ static void abort_of_a_queue_that_goes(void **state)
 	assert_int_equal(host_ctrl(admin)->nr_queues, 0);
 }
 
+/* Control still has its connection: no other thread may look at it. */
+static void abort_of_a_queue_on_its_way(void **state)
+{
+	struct nvme_sqe sqe = {
+		.opcode = nvme_admin_abort_cmd,
+		.cdw10 = htole32(2),
+	};
+	struct connect_args a = host_connect_args();
+	struct tgt_qpair *second = host_open();
+	uint16_t cid;
+
+	a.qid = 2;
+	a.cntlid = host_ctrl(admin)->cntlid;
+	host_connect(second, &a);
+	cid = host_send(admin, &sqe, NULL, 0);
+	assert_ptr_equal(second->loop, gw->control);
+	assert_true(host_answer(cid)->there);
+	assert_int_equal(host_answer(cid)->result, 1);
+	gw_spin(5);
+	assert_ptr_equal(second->loop, gw->workers[0].loop);
+}
+
 static void abort_limit(void **state)
 {
 	struct nvme_sqe sqe = {
@@ -480,6 +502,7 @@ int main(void)
 		T(abort_cannot_reach_upstream),
 		T(abort_event_request),
 		T(abort_of_a_queue_that_goes),
+		T(abort_of_a_queue_on_its_way),
 		T(abort_limit),
 		T(held_commands_leave_with_their_host),
 		T(commands_upstream_outlive_their_host),
