@@ -252,12 +252,17 @@ static void lose(struct head_worker *hw, struct request *req, const struct conn 
 {
 	enum repeat repeat = command_repeat(&req->sqe);
 
+	if (repeat == REPEAT_FENCED && conn->lingers &&
+	    hw->view->write_retry != MP_WRITE_RETRY_IMMEDIATE) {
+		/* What waits for it to be back waits on until its own fence is up. */
+		fence_lost(hw, req, conn->serial);
+		return;
+	}
+	if (req->mp_tagged)
+		fence_untag(hw, req);
 	if (repeat == REPEAT_NEVER)
 		dispatch_finish(hw, req,
 				NVME_STATUS(3, NVME_SC_ANA_INTERNAL_PATH_ERROR) | NVME_DNR);
-	else if (repeat == REPEAT_FENCED && conn->lingers &&
-		 hw->view->write_retry != MP_WRITE_RETRY_IMMEDIATE)
-		fence_lost(hw, req, conn->serial);
 	else if (request_orphaned(req))
 		dispatch_finish(hw, req, NVME_ST_HOST_PATH);
 	else
@@ -304,8 +309,6 @@ static void on_done(struct request *req, int error)
 	req->mp_conn = NULL;
 	req->mp_state = MP_REQ_IDLE;
 	stat_sub(&lane->stats.inflight, 1);
-	if (req->mp_tagged)
-		fence_untag(hw, req);
 	/* These may finish the request and with it the head: only mw and the lane are safe after.
 	 */
 	if (error) {
@@ -317,6 +320,8 @@ static void on_done(struct request *req, int error)
 		latency_sample(&lane->latency, req->dir != NVME_DIR_C2H, req->data_len,
 			       now - req->submitted, now);
 		count(lane, req);
+		if (req->mp_tagged)
+			fence_untag(hw, req);
 		if (nvme_cqe_status(&req->cqe) == 0)
 			succeed(hw, req, lane);
 		else

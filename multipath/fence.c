@@ -7,7 +7,8 @@
  *
  * - a write that overlaps a lost one waits, unless it is that one;
  * - the lost one is sent again (over another path) only when no overlapping write is out, on any
- *   worker: then it is the last of them, and a late execution of the old copy changes nothing;
+ *   worker: then it is the last of them, and a late execution of the old copy changes nothing. Of
+ * two overlapping lost ones neither can be the last, so both wait;
  * - it is answered, well or not, only when all workers have the fence: a host that has the answer
  *   may send the next write of these blocks on any queue.
  *
@@ -50,6 +51,7 @@ struct fence {
 };
 
 static void ready(struct fence *f);
+static void on_lost(void *arg);
 
 /* ---- who waits for whom ---- */
 
@@ -323,11 +325,14 @@ static void on_installed(void *arg)
 static void on_install(void *arg)
 {
 	struct fence_msg *m = arg;
-	struct head_worker *hw = part_of(m);
 	struct fence *f = m->f, *of = f->of;
 	struct mp_worker *origin = &m->to->mp->workers[f->origin];
+	struct head_worker *hw;
 	bool drained = true;
 
+	/* What has been lost here has to be known there before our answer. */
+	on_lost(m->to);
+	hw = part_of(m);
 	if (hw) {
 		insert(hw, f);
 		f->draining = tag(f);
@@ -357,11 +362,11 @@ static void on_remove(void *arg)
 	free(m);
 }
 
-void fence_untag(struct head_worker *hw, struct request *req)
+/* Tags have gone: who waited for that? */
+static void look_for_drained(struct head_worker *hw)
 {
 	struct fence *f, *next;
 
-	req->mp_tagged = false;
 	hw->out++;
 	for (f = TAILQ_FIRST(&hw->fences); f; f = next) {
 		next = TAILQ_NEXT(f, link);
@@ -376,6 +381,13 @@ void fence_untag(struct head_worker *hw, struct request *req)
 		ready(f);
 	}
 	hw->out--;
+	head_worker_put(hw);
+}
+
+void fence_untag(struct head_worker *hw, struct request *req)
+{
+	req->mp_tagged = false;
+	look_for_drained(hw);
 }
 
 /* ---- the origin ---- */
@@ -464,14 +476,20 @@ static void take(struct fence *f, struct request *req)
 static void put_up(struct head_worker *hw, struct fence *f)
 {
 	struct mp_worker *mw = hw->mw;
+	struct request *req;
 
 	insert(hw, f);
 	hw->out++; /* until ready() */
 	f->draining = tag(f);
 	f->installing = mw->mp->n - 1;
-	f->drains = mw->mp->n - 1 + f->draining;
+	f->drains = mw->mp->n - 1 + f->draining + 1; /* one for this function */
 	post_to_others(f, on_install, true);
 	report(mw, f->serial);
+	/* Those that other fences wait for: only now that these find this one. */
+	TAILQ_FOREACH(req, &f->lost, link)
+		req->mp_tagged = false;
+	look_for_drained(hw);
+	f->drains--;
 	ready(f);
 }
 
