@@ -182,26 +182,21 @@ static void read_seconds(const struct cfg_node *n, const struct cfg_field *f, vo
 
 /* ---- texts ---- */
 
-bool cfg_text(const struct cfg_node *n, char *out, size_t size, const char *(*check)(const char *))
+void cfg_text(const struct cfg_node *n, char *out, size_t size, const char *(*check)(const char *))
 {
 	const char *s = json_string_value(n->value), *expected = NULL;
 	char buf[CFG_SHOW_MAX];
 
-	if (!s) {
+	if (!s)
 		cfg_problem(n, "is %s, expected a string", cfg_show(n, buf));
-	} else if (!*s) {
+	else if (!*s)
 		cfg_problem(n, "is empty, expected a string of 1 to %zu bytes", size - 1);
-	} else if (strlen(s) >= size) {
+	else if (strlen(s) >= size)
 		cfg_problem(n, "is %zu bytes long, expected at most %zu", strlen(s), size - 1);
-	} else {
-		expected = check ? check(s) : NULL;
-		if (!expected) {
-			strcpy(out, s);
-			return true;
-		}
+	else if (check && (expected = check(s)))
 		cfg_problem(n, "is %s, expected %s", cfg_show(n, buf), expected);
-	}
-	return false;
+	else
+		strcpy(out, s);
 }
 
 static void read_text(const struct cfg_node *n, const struct cfg_field *f, void *out)

@@ -76,8 +76,9 @@ void cfg_read(const struct cfg_node *n, const struct cfg_field *f,
 const struct cfg_node *cfg_array(const struct cfg_node *n, const char *key, unsigned min,
 				 unsigned max);
 
-/* The string that @n must be: 1..size - 1 bytes and right by @check. False after a report. */
-bool cfg_text(const struct cfg_node *n, char *out, size_t size, const char *(*check)(const char *));
+/* The string that @n must be: 1..size - 1 bytes and right by @check. @out is left alone otherwise.
+ */
+void cfg_text(const struct cfg_node *n, char *out, size_t size, const char *(*check)(const char *));
 
 /* calloc() that does not fail. */
 void *cfg_alloc(size_t count, size_t size);

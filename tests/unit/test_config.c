@@ -588,7 +588,7 @@ static void test_unknown_keys(void **state)
 		enum try_place place;
 		const char *key;
 	} far[] = {
-		{TRY_TOP, "colour"},	   {TRY_TOP, "abc"},	  {TRY_LISTENER, "nqn"},
+		{TRY_TOP, "colour"},	   {TRY_TOP, "pinnacle"}, {TRY_LISTENER, "nqn"},
 		{TRY_SUBSYSTEM, "traddr"}, {TRY_TCP, "listener"}, {TRY_FILE, "x"},
 		{TRY_FILE, "traddrs"}, /* near to what a file has not */
 	};

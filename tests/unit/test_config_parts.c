@@ -202,6 +202,26 @@ static void test_hosts(void **state)
 	assert_string_equal(ss->allowed_hosts[1], "b");
 }
 
+static void test_most_hosts(void **state)
+{
+	const unsigned max = 4096;
+	char *text, *to;
+	const struct subsys_cfg *ss;
+
+	text = malloc(max * 16 + 512);
+	to = text + sprintf(text, "%s",
+			    "{\"listeners\": [" TCP_AT("::1") "], \"subsystems\": [{"
+							      "\"nqn\": \"" TRY_NQN "\", " WITH_FILE
+							      ", \"allowed_hosts\": [");
+	for (unsigned i = 0; i < max; i++)
+		to += sprintf(to, "%s\"host%u\"", i ? "," : "", i);
+	strcpy(to, "]}]}");
+	ss = try_good(text)->subsystems;
+	assert_int_equal(ss->nr_allowed_hosts, max);
+	assert_string_equal(ss->allowed_hosts[max - 1], "host4095");
+	free(text);
+}
+
 static void test_wrong_hosts(void **state)
 {
 	try_refused(HOSTS("\"allowed_hosts\": [\n\"nqn.a\",\n\"a b\",\n\"nqn.a\",\n5,\n\"\"]"),
@@ -530,6 +550,7 @@ int main(void)
 		T(test_subsystem_nqns),
 		T(test_cntlids),
 		T(test_hosts),
+		T(test_most_hosts),
 		T(test_wrong_hosts),
 		T(test_namespaces),
 		T(test_policy_of_a_namespace),

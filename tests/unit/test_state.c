@@ -155,31 +155,38 @@ static void close_state(void)
 	s = NULL;
 }
 
-/* What is logged when it cannot be opened; until the next call. */
-static const char *refused(void)
-{
-	static char said[1024];
-	int log = memfd_create("log", 0), err = dup(STDERR_FILENO);
-	struct state *got;
-	ssize_t n;
+/* ---- what is logged ---- */
 
+static char said[1024];
+static int log_fd, stderr_fd;
+
+static void start_to_listen(void)
+{
+	log_fd = memfd_create("log", 0);
+	stderr_fd = dup(STDERR_FILENO);
 	log_set_level(LOG_INFO);
-	dup2(log, STDERR_FILENO);
-	got = state_open(loop, dir, on_tried, &tried);
-	dup2(err, STDERR_FILENO);
+	dup2(log_fd, STDERR_FILENO);
+}
+
+static void stop_to_listen(void)
+{
+	ssize_t n = pread(log_fd, said, sizeof(said) - 1, 0);
+
+	dup2(stderr_fd, STDERR_FILENO);
 	log_set_level(LOG_EMERG);
-	n = pread(log, said, sizeof(said) - 1, 0);
+	close(log_fd);
+	close(stderr_fd);
 	said[n < 0 ? 0 : n] = '\0';
-	close(log);
-	close(err);
-	assert_null(got);
-	return said;
 }
 
 static void refused_with(const char *what)
 {
-	const char *said = refused();
+	struct state *got;
 
+	start_to_listen();
+	got = state_open(loop, dir, on_tried, &tried);
+	stop_to_listen();
+	assert_null(got);
 	if (!strstr(said, what))
 		fail_msg("\"%s\" is not in: %s", what, said);
 }
@@ -649,15 +656,25 @@ static void test_no_thread(void **state)
 /* And of itself, until it works. */
 static void test_tries_again(void **state)
 {
+	const char *failed, *worked;
+
 	first_is_saved();
 	rename_error = EIO;
 	nsid_is(NQN, 2, 2, true);
-	write_fails(EIO);
-	write_fails(EIO);
+	start_to_listen();
+	turn_until_tried(tried + 1);
+	turn_until_tried(tried + 1);
 	rename_error = 0;
 	turn_until_tried(tried + 1);
+	stop_to_listen();
 	assert_true(info().saved);
 	assert_int_equal(info().error, 0);
+	/* Each told once. */
+	failed = strstr(said, "/" STATE_FILE ": not written: Input/output error; ");
+	worked = strstr(said, "/" STATE_FILE ": written again");
+	assert_true(failed && worked && failed < worked);
+	assert_null(strstr(failed + 1, "/" STATE_FILE ": not written"));
+	assert_null(strstr(worked + 1, "/" STATE_FILE ": written again"));
 }
 
 /* The last word is at the end. */
@@ -811,11 +828,18 @@ static void test_damaged(void **state)
 	}
 }
 
-static void test_too_long_nqns(void **state)
+static void test_long_nqns(void **state)
 {
 	char nqn[NVMF_NQN_MAX + 2] = "", text[1024];
 
-	memset(nqn, 'n', NVMF_NQN_MAX + 1);
+	memset(nqn, 'n', NVMF_NQN_MAX);
+	open_state();
+	nsid_is(nqn, 1, 1, true);
+	close_state();
+	open_state();
+	nsid_is(nqn, 1, 1, false);
+	close_state();
+	strcat(nqn, "n");
 	snprintf(text, sizeof(text), "{\"version\": 1, \"subsystems\": {\"%s\": []}}", nqn);
 	put(STATE_FILE, text);
 	refused_with("is no NQN with a list");
@@ -862,7 +886,7 @@ int main(void)
 		T(test_no_folder),
 		T(test_read_only_file_system),
 		T(test_damaged),
-		T(test_too_long_nqns),
+		T(test_long_nqns),
 		T(test_unreadable),
 	};
 
