@@ -283,11 +283,12 @@ static void arrive(void *arg)
 	t->qp.listener->ops->moved(&t->qp);
 }
 
-static void depart(struct tcp_tgt *t)
+/* True when it has gone: from then on it is the other loop's. */
+static bool depart(struct tcp_tgt *t)
 {
 	if (t->s.hdr_len || t->qp.inflight) {
 		tcp_tgt_shut(t, "the host did not wait for the Connect's response");
-		return;
+		return false;
 	}
 	tcp_tgt_leave_loop(t);
 	fetch_quota_release(t->quota);
@@ -296,6 +297,7 @@ static void depart(struct tcp_tgt *t)
 	t->phase = PHASE_TRANSIT;
 	t->qp.loop = t->next;
 	loop_post(t->next, arrive, t);
+	return true;
 }
 
 static void on_hook(void *arg)
@@ -304,7 +306,8 @@ static void on_hook(void *arg)
 
 	if (t->leave && t->phase == PHASE_MOVING) {
 		t->leave = false;
-		depart(t);
+		if (depart(t))
+			return;
 	}
 	if (t->phase == PHASE_CLOSING)
 		tcp_tgt_do_close(t);
