@@ -90,6 +90,7 @@ static void discovery_part(const struct controller *c, struct nvme_id_ctrl *id)
 {
 	ascii_field(id->sn, sizeof(id->sn), "discovery");
 	ascii_field(id->mn, sizeof(id->mn), "nvmegw");
+	id->mdts = mdts_exponent(REQUEST_MAX_DATA);
 	id->cntrltype = NVME_CTRL_CNTRLTYPE_DISCOVERY;
 	id->maxcmd = htole16(CTRL_ADMIN_QUEUE_MAX);
 }

@@ -317,6 +317,7 @@ static void discovery_controller(void **state)
 	id = identify(NVME_IDENTIFY_CNS_CTRL, 0);
 	assert_int_equal(id->cntrltype, NVME_CTRL_CNTRLTYPE_DISCOVERY);
 	assert_string_equal(id->subnqn, NVMF_DISCOVERY_NQN);
+	assert_int_equal(4096u << id->mdts, REQUEST_MAX_DATA);
 	assert_int_equal(le32toh(id->oaes), NVME_AEN_DISC_CHANGE);
 	assert_int_equal(le32toh(id->nn), 0);
 	assert_int_not_equal(le16toh(id->kas), 0);
