@@ -80,7 +80,8 @@ static void io_part(const struct controller *c, struct nvme_id_ctrl *id)
 	id->sqes = 0x66;
 	id->cqes = 0x44;
 	id->maxcmd = htole16((uint16_t)cfg->max_queue_size);
-	id->oncs = htole16(c->oncs);
+	/* One bit says both: Save, which no feature here can, and Select. */
+	id->oncs = htole16(c->oncs | NVME_CTRL_ONCS_SAVE_FEATURES);
 	/* Always: an upstream with a cache may come later, and a host told of none never flushes.
 	 */
 	id->vwc = VWC_NO_BROADCAST_FLUSH | NVME_CTRL_VWC_PRESENT;

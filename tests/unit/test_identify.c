@@ -88,7 +88,8 @@ static void controller_within_upstream_limits(void **state)
 	const struct nvme_id_ctrl *id = identify(NVME_IDENTIFY_CNS_CTRL, 0);
 
 	assert_int_equal(id->mdts, 8); /* 1 MiB */
-	assert_int_equal(le16toh(id->oncs), NVME_CTRL_ONCS_WRITE_ZEROES);
+	assert_int_equal(le16toh(id->oncs),
+			 NVME_CTRL_ONCS_WRITE_ZEROES | NVME_CTRL_ONCS_SAVE_FEATURES);
 	assert_true(id->vwc & NVME_CTRL_VWC_PRESENT);
 	assert_int_equal(id->vwc >> 1 & 3, 2);
 	assert_int_equal(gw_ss->mp->mdts_limit, 1 << 20);
