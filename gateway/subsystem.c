@@ -243,8 +243,6 @@ void subsystem_ns_ident(const struct subsystem *ss, const struct head *head, str
 
 /* ---- namespaces: NSIDs ---- */
 
-static const char being_saved[] = "its new NSID is being saved";
-
 static bool nsid_configured(const void *arg, uint32_t nsid)
 {
 	const struct subsystem *ss = arg;
@@ -276,7 +274,7 @@ static uint32_t automatic_nsid(const struct subsystem *ss, const struct ns_ident
 		*reason = "no NSID is free: the state file remembers other namespaces under all";
 	if (!waiting)
 		return nsid;
-	*reason = being_saved;
+	*reason = "its new NSID is being saved";
 	return 0;
 }
 
@@ -321,19 +319,7 @@ static uint32_t assign_nsid(void *arg, const struct ns_ident *id, const char **r
 
 void subsystem_nsids_tried(struct subsystem *ss)
 {
-	struct upstream *up;
-	struct path *p;
-
-	TAILQ_FOREACH(up, &ss->mp->upstreams, link)
-		TAILQ_FOREACH(p, &up->paths, up_link) {
-			struct nvme_id_ns idns = p->idns;
-			struct ns_ident ident = p->ident;
-
-			if (p->head || strcmp(p->reason, being_saved))
-				continue;
-			path_seen(up, p->nsid, &idns, &ident);
-			path_refresh(p);
-		}
+	mp_subsys_reconsider(ss->mp);
 }
 
 /* ---- namespaces: what hosts are told ---- */

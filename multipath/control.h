@@ -109,6 +109,8 @@ void quarantine_lost(struct mp *mp, uint64_t serial);
 void quarantine_closed(struct mp *mp, uint64_t serial);
 /* Another controller of some subsystem can be asked to reset lost ones. */
 void quarantine_ask(struct mp *mp);
+/* Some write is fenced because of an association with a serial below @serial. */
+bool quarantine_fenced_below(const struct mp *mp, uint64_t serial);
 void quarantine_free_all(struct mp *mp);
 
 /* ---- upstream ---- */

@@ -237,10 +237,22 @@ static void flush_done(struct head_worker *hw, struct request *req, struct lane 
 		finish(hw, req);
 }
 
-static void succeed(struct head_worker *hw, struct request *req, struct lane *lane)
+/* A path that left and came back while the command was out has another lane by now. */
+static struct lane *present_lane(struct head_worker *hw, struct lane *lane, const struct conn *conn)
+{
+	if (!lane->retired)
+		return lane;
+	for (unsigned i = 0; i < hw->view->n; i++)
+		if (hw->view->e[i].conn == conn)
+			return hw->view->e[i].lane;
+	return lane;
+}
+
+static void succeed(struct head_worker *hw, struct request *req, struct lane *lane,
+		    const struct conn *conn)
 {
 	if (command_changes_data(req->sqe.opcode))
-		stat_add(&lane->dirty, 1);
+		stat_add(&present_lane(hw, lane, conn)->dirty, 1);
 	if (req->sqe.opcode == nvme_cmd_flush)
 		flush_done(hw, req, lane);
 	else
@@ -323,7 +335,7 @@ static void on_done(struct request *req, int error)
 		if (req->mp_tagged)
 			fence_untag(hw, req);
 		if (nvme_cqe_status(&req->cqe) == 0)
-			succeed(hw, req, lane);
+			succeed(hw, req, lane, conn);
 		else
 			fail(hw, req, lane, conn);
 	}

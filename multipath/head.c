@@ -367,6 +367,7 @@ void head_remove(struct head *h)
 	loop_timer_fini(&h->removal_timer);
 	TAILQ_REMOVE(&h->ss->heads, h, link);
 	log_notice("namespace %u: removed", h->nsid);
+	grave_dig(h);
 	h->ss->ev->head_removed(h->ss->ev_arg, h);
 	for (unsigned w = 0; w < h->ss->mp->n; w++)
 		post_table(h, w, remove_on_worker);
@@ -378,6 +379,7 @@ void head_worker_freed(struct head *h)
 
 	if (++h->acks < mp->n)
 		return;
+	grave_close(h);
 	free(h);
 	mp_object_gone(mp);
 }

@@ -22,6 +22,16 @@ void head_settle(struct head *h);
 /* Tells hosts what its paths' states add up to now, if that has changed. */
 void head_tell(struct head *h);
 
+/* ---- grave.c: namespaces that have left while writes to them may still be executed ---- */
+/* The head leaves the subsystem. */
+void grave_dig(const struct head *h);
+/* All its commands have ended, and it is about to be freed. */
+void grave_close(const struct head *h);
+/* Some quarantine has ended. */
+void graves_look(struct mp_subsys *ss);
+bool grave_has(const struct mp_subsys *ss, const struct ns_ident *ident);
+void graves_free(struct mp_subsys *ss);
+
 /* Brings usable, rank and reason of a path with a head up to date. */
 void path_judge(struct path *p);
 /* Frees a removed path that no worker points to any more. */

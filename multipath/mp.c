@@ -78,6 +78,7 @@ void mp_free(struct mp *mp)
 
 	while ((ss = TAILQ_FIRST(&mp->subsystems))) {
 		TAILQ_REMOVE(&mp->subsystems, ss, link);
+		graves_free(ss);
 		for (unsigned i = 0; i < mp->n; i++)
 			free(ss->sw[i]);
 		free(ss);
@@ -98,6 +99,7 @@ struct mp_subsys *mp_subsys_add(struct mp *mp, const struct mp_subsys_config *cf
 	ss->ev_arg = arg;
 	TAILQ_INIT(&ss->upstreams);
 	TAILQ_INIT(&ss->heads);
+	TAILQ_INIT(&ss->graves);
 	for (unsigned i = 0; i < mp->n; i++) {
 		ss->sw[i] = calloc(1, sizeof(*ss->sw[i]));
 		if (!ss->sw[i])

@@ -251,6 +251,7 @@ struct mp_subsys {
 	void *ev_arg;
 	TAILQ_HEAD(, upstream) upstreams;
 	TAILQ_HEAD(, head) heads;
+	TAILQ_HEAD(, grave) graves;
 	struct subsys_worker *sw[MP_MAX_WORKERS]; /* each belongs to its worker */
 	uint32_t mdts_limit; /* bytes; what hosts were promised, 0: nobody yet. Upstreams below it
 				are refused */
@@ -264,6 +265,8 @@ struct mp_subsys {
 void path_set_admin(struct path *p, enum path_admin admin);
 /* @weight: 1..1000, for policies that divide I/O up. */
 void path_set_weight(struct path *p, unsigned weight);
+/* Refused paths get another try: a reason may be gone (an NSID is free, say). */
+void mp_subsys_reconsider(struct mp_subsys *ss);
 /* Of all its namespaces, or of one. */
 void mp_subsys_set_policy(struct mp_subsys *ss, enum mp_policy policy);
 void head_set_policy(struct head *h, enum mp_policy policy);

@@ -54,6 +54,7 @@ static void make_lanes(struct path *p)
 		memset(lane, 0, sizeof(*lane));
 		lane->set = set;
 		lane->slot = p->slot;
+		stat_set(&lane->dirty, 1); /* by whom we do not know: the first Flush goes there */
 		set->lane[i] = lane;
 	}
 	p->lanes = set;
@@ -219,6 +220,10 @@ static void attach(struct path *p)
 			break;
 		}
 	}
+	if (!same && grave_has(ss, &p->ident)) {
+		refuse(p, "lost associations may still write to it");
+		return;
+	}
 	if (!same)
 		same = head_add(ss, p, &reason);
 	else
@@ -260,6 +265,20 @@ void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns
 	p->anagrpid = le32toh(idns->anagrpid);
 	if (!p->head)
 		attach(p);
+}
+
+void mp_subsys_reconsider(struct mp_subsys *ss)
+{
+	struct upstream *up;
+	struct path *p;
+
+	TAILQ_FOREACH(up, &ss->upstreams, link)
+		TAILQ_FOREACH(p, &up->paths, up_link) {
+			if (p->head)
+				continue;
+			attach(p);
+			path_refresh(p);
+		}
 }
 
 /* ---- usability ---- */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "multipath/control.h"
+#include "multipath/head.h"
 #include "transport/log.h"
 
 /* Without a keep-alive nothing tells the controller that we have gone; TCP itself might. */
@@ -97,6 +98,7 @@ static void dead_on_worker(void *arg)
 static void end(struct quarantine *q)
 {
 	struct mp *mp = q->mp;
+	struct mp_subsys *ss;
 
 	for (unsigned w = 0; w < mp->n; w++) {
 		struct dead_msg *m = malloc(sizeof(*m));
@@ -107,6 +109,8 @@ static void end(struct quarantine *q)
 		loop_post(mp->workers[w].loop, dead_on_worker, m);
 	}
 	forget(q);
+	TAILQ_FOREACH(ss, &mp->subsystems, link)
+		graves_look(ss);
 }
 
 static void on_timer(void *arg)
@@ -251,6 +255,16 @@ void quarantine_fenced(struct mp *mp, uint64_t serial)
 		return;
 	q->fenced = true;
 	try_reset(q);
+}
+
+bool quarantine_fenced_below(const struct mp *mp, uint64_t serial)
+{
+	const struct quarantine *q;
+
+	TAILQ_FOREACH(q, &mp->quarantines, link)
+		if (q->fenced && q->serial < serial)
+			return true;
+	return false;
 }
 
 void quarantine_free_all(struct mp *mp)

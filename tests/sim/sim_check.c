@@ -155,11 +155,16 @@ static void note_write(struct sim_op *op)
 	}
 }
 
-/* Nobody can flush it there any more. */
+/*
+ * Nobody can flush it there any more: the association is lost, or the namespace was detached; the
+ * engine may take a while to see that, and to see that it is back.
+ */
 static bool out_of_reach(const struct sim_op *w)
 {
+	uint64_t detached = sim_ctrls[w->acked_by].detached[w->ns];
+
 	return sim_instance_gone(w->acked_instance) ||
-	       sim_ctrls[w->acked_by].detached[w->ns] >= w->executed;
+	       (detached && detached + 2 * NSEC_PER_SEC >= w->executed);
 }
 
 static void on_unflushed(void *arg)

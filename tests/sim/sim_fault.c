@@ -98,14 +98,38 @@ static void ana(struct sim_ctrl *c)
 		sim_notice(c, NVME_AER_NOTICE_ANA);
 }
 
+static void attach(void *arg)
+{
+	struct sim_ctrl *c = arg;
+
+	if (c->attached[1])
+		return;
+	c->attached[1] = true;
+	sim_trace("controller %u: namespace 2 is attached", c->port);
+	sim_notice(c, NVME_AER_NOTICE_NS_CHANGED);
+}
+
 static void detach(struct sim_ctrl *c)
 {
-	c->attached[1] = !c->attached[1];
-	if (!c->attached[1])
-		c->detached[1] = sim_now;
-	sim_trace("controller %u: namespace 2 is %s", c->port,
-		  c->attached[1] ? "attached" : "detached");
+	if (!c->attached[1]) {
+		attach(c);
+		return;
+	}
+	c->attached[1] = false;
+	c->detached[1] = sim_now;
+	sim_trace("controller %u: namespace 2 is detached", c->port);
 	sim_notice(c, NVME_AER_NOTICE_NS_CHANGED);
+}
+
+/* The namespace leaves the subsystem, and soon is back. */
+static void withdraw(struct sim_ctrl *c)
+{
+	for (unsigned i = 0; i < sim_nr_ctrls; i++) {
+		if (!sim_ctrls[i].attached[1])
+			continue;
+		detach(&sim_ctrls[i]);
+		sim_at(sim_now + sim_between(1, 600) * NSEC_PER_MSEC, NULL, attach, &sim_ctrls[i]);
+	}
 }
 
 static void grow_one(void *arg)
@@ -138,8 +162,8 @@ static const struct {
 	void (*fn)(struct sim_ctrl *c);
 	unsigned weight;
 } faults[] = {
-	{reset, 20},   {flap, 12}, {crash, 10}, {silence, 14}, {stuck, 5},	{slow, 8},
-	{statuses, 8}, {ana, 14},  {detach, 4}, {grow, 2},     {everything, 2},
+	{reset, 20},   {flap, 12}, {crash, 10}, {silence, 14}, {stuck, 5}, {slow, 8},
+	{statuses, 8}, {ana, 14},  {detach, 4}, {withdraw, 4}, {grow, 2},  {everything, 2},
 };
 
 static void one_fault(void *arg)

@@ -189,7 +189,7 @@ static void retry_table(void **state)
 	assert_int_equal(retry_action(NVME_ST_ANA_INACCESSIBLE), RETRY_OTHER_PATH);
 	assert_int_equal(retry_action(NVME_ST_HOST_PATH | NVME_DNR), RETRY_OTHER_PATH);
 	assert_int_equal(retry_action(NVME_STATUS(0, NVME_SC_ABORT_QUEUE)), RETRY_OTHER_PATH);
-	assert_int_equal(retry_action(NVME_STATUS(0, NVME_SC_TRAN_TPORT_ERROR)), RETRY_SAME_PATH);
+	assert_int_equal(retry_action(NVME_STATUS(0, NVME_SC_TRAN_TPORT_ERROR)), RETRY_AGAIN);
 	assert_int_equal(retry_action(NVME_STATUS(0, NVME_SC_TRAN_TPORT_ERROR) | NVME_DNR),
 			 RETRY_NOT);
 	assert_int_equal(retry_action(NVME_STATUS(2, NVME_SC_READ_ERROR)), RETRY_NOT);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Namespaces that have left the subsystem, for as long as writes to them may still be executed by
+ * lost associations. The fences went with the head; so the namespace, should it come back, gets a
+ * new head only when there is nothing left to fence.
+ */
+#include <stdlib.h>
+
+#include "multipath/control.h"
+#include "multipath/head.h"
+
+struct grave {
+	TAILQ_ENTRY(grave) link;
+	const struct head *head; /* NULL: freed, all its commands have ended */
+	struct ns_ident ident;
+	uint64_t serials; /* associations below this may have been sent its writes */
+};
+
+void grave_dig(const struct head *h)
+{
+	struct grave *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		abort();
+	g->head = h;
+	g->ident = h->ident;
+	TAILQ_INSERT_TAIL(&h->ss->graves, g, link);
+}
+
+static bool over(const struct mp *mp, const struct grave *g)
+{
+	return !g->head && !quarantine_fenced_below(mp, g->serials);
+}
+
+void graves_look(struct mp_subsys *ss)
+{
+	struct grave *g, *next;
+	bool any = false;
+
+	for (g = TAILQ_FIRST(&ss->graves); g; g = next) {
+		next = TAILQ_NEXT(g, link);
+		if (!over(ss->mp, g))
+			continue;
+		TAILQ_REMOVE(&ss->graves, g, link);
+		free(g);
+		any = true;
+	}
+	if (any)
+		mp_subsys_reconsider(ss);
+}
+
+void grave_close(const struct head *h)
+{
+	struct grave *g;
+
+	TAILQ_FOREACH(g, &h->ss->graves, link) {
+		if (g->head != h)
+			continue;
+		g->head = NULL;
+		g->serials = h->ss->mp->serials;
+	}
+	graves_look(h->ss);
+}
+
+bool grave_has(const struct mp_subsys *ss, const struct ns_ident *ident)
+{
+	const struct grave *g;
+
+	TAILQ_FOREACH(g, &ss->graves, link)
+		if (ident_compare(&g->ident, ident) != IDENT_DIFFERENT)
+			return true;
+	return false;
+}
+
+void graves_free(struct mp_subsys *ss)
+{
+	struct grave *g;
+
+	while ((g = TAILQ_FIRST(&ss->graves))) {
+		TAILQ_REMOVE(&ss->graves, g, link);
+		free(g);
+	}
+}
