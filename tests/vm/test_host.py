@@ -292,8 +292,8 @@ class Linux(HostTest):
             self.vm.run(f"nvme write-zeroes /dev/nvme0n1 {blocks}")
             self.vm.run(f"nvme read /dev/nvme0n1 {rw} -d /run/b && cmp /run/zero /run/b")
         for command, status in (
-                ("nvme admin-passthru /dev/nvme0 -o 0x7f", "Invalid Command Opcode"),
-                ("nvme io-passthru /dev/nvme0n1 -o 0x7f -n 1", "Invalid Command Opcode"),
+                ("nvme admin-passthru /dev/nvme0 -o 0xc0", "Invalid Command Opcode"),
+                ("nvme io-passthru /dev/nvme0n1 -o 0xc0 -n 1", "Invalid Command Opcode"),
                 ("nvme get-log /dev/nvme0 --log-id=0xb0 --log-len=512", "Invalid Log Page"),
                 ("nvme get-feature /dev/nvme0 -f 0xb0", "Invalid Field"),
                 (f"nvme read /dev/nvme0n1 -s {DISK_MIB << 20} -c 0 -z {block} -d /run/b",
