@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* NVMe/TCP as target: many hosts, little memory, two threads, and noise. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "tests/unit/raw_player.h"
+#include "transport/tcp_target.h"
+
+#define N(array) (sizeof(array) / sizeof((array)[0]))
+
+static uint8_t bytes[1024 * 1024];
+
+static struct host io_queue(bool digests, uint16_t sq_size, uint8_t cattr)
+{
+	struct host h = raw_shake(digests ? 3 : 0, digests, digests);
+
+	raw_connect(&h, 1, sq_size, cattr);
+	h.gate->on_command = raw_serve;
+	h.gate->on_ready = raw_serve_ready;
+	return h;
+}
+
+static void play(unsigned hosts, unsigned depth, unsigned commands, uint32_t max_len)
+{
+	struct player *p[32];
+
+	assert_in_range(hosts, 1, N(p));
+	for (unsigned i = 0; i < hosts; i++)
+		p[i] = player_new(io_queue(i % 3 == 1, (uint16_t)(depth + 1), i % 2 ? 0 : 4), depth,
+				  commands, max_len, i + 1);
+	players_run(p, hosts);
+	for (unsigned i = 0; i < hosts; i++) {
+		assert_int_equal(p[i]->done, commands);
+		player_free(p[i]);
+	}
+}
+
+static void test_mixed_load(void **state)
+{
+	play(6, 31, 2000, 64 * 1024);
+}
+
+static void test_large_transfers(void **state)
+{
+	play(3, 4, 60, REQUEST_MAX_DATA);
+}
+
+/* All queues full take several times the segments that there are. */
+static void test_few_segments(void **state)
+{
+	raw_requests = 1024;
+	raw_segments = 72;
+	play(8, 32, 150, 256 * 1024);
+}
+
+/* Not even one of each host's largest fits. */
+static void test_fewer_segments_than_one_needs(void **state)
+{
+	raw_segments = 64;
+	play(4, 15, 60, REQUEST_MAX_DATA);
+}
+
+/* As many slots as all queues may hold, and not one more. */
+static void test_just_enough_slots(void **state)
+{
+	raw_requests = 8 * 32;
+	play(8, 32, 1000, 32 * 1024);
+}
+
+/* Commands that find no slot wait in the socket, or in what was read with others; in order. */
+static struct request *kept[256];
+static unsigned nr_kept;
+
+static void keep(struct gate *g, struct request *req)
+{
+	kept[nr_kept++] = req;
+}
+
+static void commands_without_slots(unsigned requests, unsigned commands, uint32_t icd)
+{
+	struct host h;
+	size_t len = 0;
+
+	nr_kept = 0;
+	raw_requests = requests;
+	h = io_queue(true, 256, 0);
+	h.gate->on_command = keep;
+	for (uint16_t i = 0; i < commands; i++) {
+		struct nvme_sqe sqe = raw_sqe(icd ? 1 : 0, i, NVME_SGL_DATA_OFFSET, icd);
+
+		len += raw_capsule(&h, bytes + len, &sqe, icd);
+	}
+	raw_put(&h, bytes, len);
+	RAW_UNTIL(nr_kept == requests);
+	raw_turns(10);
+	assert_int_equal(nr_kept, requests);
+	for (unsigned i = 0; i < commands; i++) {
+		RAW_UNTIL(nr_kept > i);
+		assert_int_equal(kept[i]->cid, i);
+		raw_check(kept[i], icd);
+		tgt_complete_status(kept[i], 0);
+		raw_hear_status(&h, (uint16_t)i, 0);
+	}
+	raw_hang_up(&h);
+}
+
+static void test_no_slots(void **state)
+{
+	static const struct {
+		unsigned requests, commands;
+		uint32_t icd;
+	} cases[] = {{1, 10, 0}, {4, 200, 0}, {4, 50, 512}, {64, 200, 0}, {64, 200, 1001}};
+
+	for (unsigned i = 0; i < N(cases); i++) {
+		commands_without_slots(cases[i].requests, cases[i].commands, cases[i].icd);
+		raw_teardown(state);
+		raw_setup(state);
+	}
+}
+
+/* A host that asks for much and reads nothing is bounded, and the others do not notice. */
+static void test_greedy_host(void **state)
+{
+	struct tcp_tgt *t;
+	struct player *p;
+	struct host h;
+
+	raw_rcvbuf = 4096;
+	raw_segments = 4096;
+	h = io_queue(false, 256, 4);
+	raw_rcvbuf = 0;
+	t = tcp_tgt_of_qp(h.gate->qp);
+	for (uint16_t i = 0; i < 8; i++)
+		raw_read(&h, i, REQUEST_MAX_DATA);
+	RAW_UNTIL(t->s.paused);
+	for (uint16_t i = 8; i < 60; i++)
+		raw_read(&h, i, REQUEST_MAX_DATA);
+	raw_turns(100);
+	assert_in_range(h.gate->commands, 1, 16);
+	p = player_new(io_queue(false, 33, 4), 32, 2000, 32768, 1);
+	players_run(&p, 1);
+	assert_int_equal(p->done, 2000);
+	player_free(p);
+	assert_true(t->s.paused);
+	/* When it reads it gets all it asked for. */
+	for (uint16_t i = 0; i < 60; i++)
+		raw_hear_read(&h, i, REQUEST_MAX_DATA, true);
+	raw_hang_up(&h);
+}
+
+/* A slow host is not a dead one. */
+static void test_slow_host(void **state)
+{
+	struct player *p;
+
+	raw_rcvbuf = 8192;
+	p = player_new(io_queue(true, 17, 0), 16, 40, 65536, 3);
+	p->rx_budget = 500;
+	players_run(&p, 1);
+	assert_int_equal(p->done, 40);
+	player_free(p);
+}
+
+/* Fetches that wait take turns: one host with many does not keep out one with few. */
+static void test_waiting_fetches_take_turns(void **state)
+{
+	enum { LEN = 20 * SEG_SIZE };
+	struct host many, few;
+	static struct heard in;
+	unsigned before = 0;
+
+	raw_segments = 64;
+	many = io_queue(false, 33, 0);
+	few = io_queue(false, 33, 0);
+	for (uint16_t i = 0; i < 30; i++)
+		raw_write(&many, i, LEN);
+	RAW_UNTIL(many.gate->commands == 30);
+	raw_write(&few, 1, LEN);
+	RAW_UNTIL(few.gate->commands);
+	/* The first host serves its R2Ts as they come; how many before the other gets one? */
+	while (!tcp_tgt_of_qp(few.gate->qp)->fetching) {
+		raw_hear(&many, &in);
+		if (in.pdu.type != TCP_R2T)
+			continue;
+		raw_serve_r2t(&many, in.pdu.cccid, in.pdu.ttag, LEN);
+		before++;
+	}
+	assert_in_range(before, 1, 6);
+	raw_hang_up(&many);
+	raw_hang_up(&few);
+}
+
+/* ---- the worker on a thread of its own ---- */
+
+static void test_threads(void **state)
+{
+	struct player *p[12];
+
+	raw_start_thread();
+	for (unsigned i = 0; i < N(p); i++)
+		p[i] = player_new(io_queue(i & 1, 32, i & 2 ? 0 : 4), 31, 300, 40000, i + 7);
+	players_run(p, N(p));
+	for (unsigned i = 0; i < N(p); i++) {
+		assert_int_equal(p[i]->done, 300);
+		player_free(p[i]);
+	}
+}
+
+/* Control closes qpairs under load, while hosts hang up by themselves. */
+static void test_threads_closing(void **state)
+{
+	struct player *p[16];
+
+	raw_start_thread();
+	for (unsigned i = 0; i < N(p); i++)
+		p[i] = player_new(io_queue(false, 32, 4), 31, 100000, 20000, i + 7);
+	for (unsigned i = 0; i < N(p); i++) {
+		for (unsigned k = 0; k < 20; k++) {
+			for (unsigned n = i; n < N(p); n++)
+				player_turn(p[n]);
+			raw_turns(1);
+		}
+		if (i % 3 != 1)
+			tgt_tcp.close(p[i]->h.gate->qp, "enough");
+		if (i % 3)
+			player_free(p[i]);
+		RAW_WAIT(!raw_gate(i)->qp);
+		if (i % 3 == 0) {
+			RAW_WAIT(!player_turn(p[i]));
+			player_free(p[i]);
+		}
+	}
+}
+
+/* A close that overtakes the move to the worker. */
+static void test_threads_close_in_transit(void **state)
+{
+	struct nvme_sqe sqe = raw_sqe(NVME_OPC_FABRICS, 9, NVME_SGL_DATA_OFFSET, 1024);
+
+	sqe.nsid = htole32(nvme_fabrics_type_connect);
+	sqe.cdw10 = htole32(1 << 16);
+	sqe.cdw11 = htole32(15);
+	raw_start_thread();
+	for (unsigned i = 0; i < 100; i++) {
+		struct host h = raw_shake(0, false, false);
+
+		raw_put(&h, bytes, raw_capsule(&h, bytes, &sqe, 1024));
+		while (h.gate->qp->loop == raw_control)
+			raw_turns(1);
+		tgt_tcp.close(h.gate->qp, "at once");
+		RAW_WAIT(!h.gate->qp);
+		raw_hang_up(&h);
+	}
+}
+
+/* ---- noise ---- */
+
+static unsigned seed;
+
+static unsigned roll(unsigned n)
+{
+	return (unsigned)rand_r(&seed) / 16 % n;
+}
+
+/* A write whose data has been asked for, and how far it has come. */
+struct fetch {
+	uint16_t cid, ttag;
+	uint32_t at, len;
+};
+
+/* One PDU as a host might send it. */
+static size_t some_pdu(const struct host *h, uint8_t *b, uint16_t cid, struct fetch *f)
+{
+	uint32_t n = 1 + roll(RAW_ICD), left = f->len - f->at;
+	uint8_t opcode = (uint8_t)roll(3);
+	bool icd = opcode == 1 && roll(2);
+	struct nvme_sqe sqe;
+
+	if (left && roll(2)) {
+		uint32_t off = f->at;
+
+		n = n < left ? n : left;
+		f->at += n;
+		return raw_h2c(h, b, f->cid, f->ttag, off, n, n == left ? TCP_F_LAST : 0);
+	}
+	sqe = raw_sqe(opcode, cid, icd ? NVME_SGL_DATA_OFFSET : NVME_SGL_TRANSPORT, n);
+	return raw_capsule(h, b, &sqe, icd ? n : 0);
+}
+
+/* A few of them, and perhaps one is damaged. */
+static size_t noise(const struct host *h, uint16_t cid, struct fetch *f)
+{
+	size_t len = 0;
+
+	for (unsigned i = 1 + roll(4); i; i--) {
+		size_t n = some_pdu(h, bytes + len, cid++, f);
+
+		if (!roll(12))
+			bytes[len + roll(TCP_DATA_LEN)] = (uint8_t)rand_r(&seed);
+		if (!roll(12))
+			bytes[len + roll((unsigned)n)] ^= (uint8_t)(1 << roll(8));
+		len += n;
+	}
+	return len;
+}
+
+/* Damaged data is not what it was. */
+static void serve_blindly(struct gate *g, struct request *req)
+{
+	if (req->dir == NVME_DIR_H2C && req->filled < req->data_len)
+		tgt_fetch(req);
+	else if (req->dir == NVME_DIR_H2C)
+		tgt_complete_status(req, 0);
+	else
+		raw_serve(g, req);
+}
+
+/*
+ * Many damaged conversations: each ends or goes on, nothing is read outside of what came, all
+ * memory comes back, and a host that behaves is served all the time.
+ */
+static void test_noise(void **state)
+{
+	unsigned ended = 0, served = 0;
+	struct player *p;
+
+	seed = 12345;
+	raw_cfg.cpda = 1;
+	p = player_new(io_queue(true, 17, 4), 16, 1000000, 20000, 9);
+	for (unsigned i = 0; i < 1500; i++) {
+		struct host h = raw_shake((uint8_t)roll(32), roll(2), roll(2));
+		struct fetch f = {.cid = 0xff, .len = 1 + roll(20000)};
+
+		raw_connect(&h, 1, 65, roll(2) ? 4 : 0);
+		h.gate->on_command = h.gate->on_ready = serve_blindly;
+		raw_write(&h, f.cid, f.len);
+		f.ttag = raw_hear_r2t(&h, f.cid, f.len);
+		for (unsigned k = 0; k < 8 && !h.gate->closed; k++) {
+			raw_put(&h, bytes, noise(&h, (uint16_t)(k * 8), &f));
+			raw_turns(1 + roll(3));
+			player_turn(p);
+		}
+		served += h.gate->commands;
+		ended += h.gate->closed;
+		raw_hang_up(&h);
+		RAW_UNTIL(h.gate->closed);
+	}
+	/* It got everywhere. */
+	assert_in_range(ended, 500, 1400);
+	assert_in_range(served, 5000, 100000);
+	assert_false(p->ended);
+	assert_in_range(p->done, 100, 1000000);
+	player_free(p);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, raw_setup, raw_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_mixed_load),
+		T(test_large_transfers),
+		T(test_few_segments),
+		T(test_fewer_segments_than_one_needs),
+		T(test_just_enough_slots),
+		T(test_no_slots),
+		T(test_greedy_host),
+		T(test_slow_host),
+		T(test_waiting_fetches_take_turns),
+		T(test_threads),
+		T(test_threads_closing),
+		T(test_threads_close_in_transit),
+		T(test_noise),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
