@@ -48,7 +48,7 @@ static void watch(struct tcp_sock *s)
 	unsigned want = 0;
 
 	if (!s->dead) {
-		if (!s->blocked && !s->paused)
+		if (tcp_sock_reading(s))
 			want |= LOOP_READ;
 		if (s->full)
 			want |= LOOP_WRITE;
@@ -263,7 +263,7 @@ static void on_readable(struct tcp_sock *s)
 			   (atomic_load_explicit(&spilled, memory_order_relaxed) > SPILL_LIMIT ||
 			    s->ops->scarce(s));
 		n = read_once(s, budget);
-		if (!n || s->dead || s->blocked || s->paused)
+		if (!n || s->dead || !tcp_sock_reading(s))
 			break;
 		budget -= min_size(n, budget);
 	}
@@ -295,7 +295,7 @@ void tcp_sock_resume(struct tcp_sock *s)
 
 bool tcp_sock_half(const struct tcp_sock *s)
 {
-	return !s->blocked && (s->hdr_len || s->rx_left || s->rx_ddgst);
+	return tcp_sock_reading(s) && (s->hdr_len || s->rx_left || s->rx_ddgst);
 }
 
 /* ---- sending ---- */

@@ -109,7 +109,13 @@ void tcp_sock_close(struct tcp_sock *s, const uint8_t *term, size_t term_len);
 void tcp_sock_pause(struct tcp_sock *s, bool pause);
 /* Presents the blocked PDU again, then goes on with what was behind it. Not from a callback. */
 void tcp_sock_resume(struct tcp_sock *s);
-/* True when part of a PDU is here and the rest must come from the peer. */
+/* True while what the peer sends is taken. */
+static inline bool tcp_sock_reading(const struct tcp_sock *s)
+{
+	return !s->blocked && !s->paused;
+}
+
+/* True when part of a PDU is here and it is up to the peer that the rest comes. */
 bool tcp_sock_half(const struct tcp_sock *s);
 
 /* From ops->pdu: the data of this PDU belongs at @off of @req. */

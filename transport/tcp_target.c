@@ -219,7 +219,12 @@ static void turn(struct tcp_sock *s)
 
 		if (max < BACKLOG_MIN)
 			max = BACKLOG_MIN;
-		tcp_sock_pause(s, s->tx_pending > (s->paused ? max / 2 : max));
+		if (s->paused && s->tx_pending <= max / 2) {
+			tcp_tgt_reading_again(t);
+			tcp_sock_pause(s, false);
+		} else if (s->tx_pending > max) {
+			tcp_sock_pause(s, true);
+		}
 	}
 	if (!t->timer.armed && t->qp.listener->cfg.stall_timeout && tcp_tgt_must_progress(t))
 		tcp_tgt_mark_progress(t);
@@ -252,6 +257,7 @@ static void on_rx_room(void *arg)
 {
 	struct tcp_tgt *t = arg;
 
+	tcp_tgt_reading_again(t);
 	tcp_sock_resume(&t->s);
 }
 

@@ -147,6 +147,8 @@ void tcp_tgt_leave_loop(struct tcp_tgt *t);
 bool tcp_tgt_must_progress(const struct tcp_tgt *t);
 /* Takes note of how far everything is; it must have moved on when the timer fires. */
 void tcp_tgt_mark_progress(struct tcp_tgt *t);
+/* What the host owes could not come for a while: its time starts anew. */
+void tcp_tgt_reading_again(struct tcp_tgt *t);
 void tcp_tgt_on_timer(void *arg);
 
 #endif

@@ -189,9 +189,24 @@ void tcp_tgt_close(struct tgt_qpair *qp, const char *reason)
 
 /* ---- lack of progress ---- */
 
+static bool waits_for_slot(const struct tcp_tgt *t)
+{
+	return t->rx_waiter.queued && t->rx_waiter.for_request;
+}
+
+/*
+ * Whether the data asked for must come. While we do not read, it cannot. But where a command waits
+ * for a slot, with the data behind it, it may be writes like these that hold all slots, on many
+ * connections, each waiting for the others: then one of them has to go.
+ */
+static bool awaits_data(const struct tcp_tgt *t)
+{
+	return t->fetching && (tcp_sock_reading(&t->s) || waits_for_slot(t));
+}
+
 bool tcp_tgt_must_progress(const struct tcp_tgt *t)
 {
-	return t->s.full || t->fetching || tcp_sock_half(&t->s);
+	return t->s.full || tcp_sock_half(&t->s) || awaits_data(t);
 }
 
 void tcp_tgt_mark_progress(struct tcp_tgt *t)
@@ -202,14 +217,22 @@ void tcp_tgt_mark_progress(struct tcp_tgt *t)
 	loop_timer_arm(&t->timer, t->qp.listener->cfg.stall_timeout);
 }
 
+void tcp_tgt_reading_again(struct tcp_tgt *t)
+{
+	t->rx_mark = UINT64_MAX;
+}
+
 static const char *stalled(const struct tcp_tgt *t)
 {
+	bool silent = stat_get(&t->qp.rx_bytes) == t->rx_mark;
+
 	if (t->s.full && stat_get(&t->qp.tx_bytes) == t->tx_mark)
 		return "the host does not read";
-	if (tcp_sock_half(&t->s) && stat_get(&t->qp.rx_bytes) == t->rx_mark)
+	if (silent && tcp_sock_half(&t->s))
 		return "the host sent part of a PDU and no more";
-	if (t->fetching && t->fetched == t->fetch_mark && stat_get(&t->qp.rx_bytes) == t->rx_mark)
-		return "the host does not send the data it was asked for";
+	if (silent && awaits_data(t) && t->fetched == t->fetch_mark)
+		return waits_for_slot(t) ? "no slot for its commands"
+					 : "the host does not send the data it was asked for";
 	return NULL;
 }
 
