@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Identity, geometry, the ANA log parser and the retry table: pure functions. */
+/* Identity, geometry and the ANA log parser: pure functions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,6 @@
 
 #include "multipath/ana.h"
 #include "multipath/ident.h"
-#include "multipath/retry.h"
 
 static size_t desc(uint8_t *buf, size_t pos, uint8_t type, uint8_t len, uint8_t fill)
 {
@@ -184,25 +183,12 @@ static void ana_parser(void **state)
 	assert_int_equal(calls, 0); /* refused whole */
 }
 
-static void retry_table(void **state)
-{
-	assert_int_equal(retry_action(NVME_ST_ANA_INACCESSIBLE), RETRY_OTHER_PATH);
-	assert_int_equal(retry_action(NVME_ST_HOST_PATH | NVME_DNR), RETRY_OTHER_PATH);
-	assert_int_equal(retry_action(NVME_STATUS(0, NVME_SC_ABORT_QUEUE)), RETRY_OTHER_PATH);
-	assert_int_equal(retry_action(NVME_STATUS(0, NVME_SC_TRAN_TPORT_ERROR)), RETRY_AGAIN);
-	assert_int_equal(retry_action(NVME_STATUS(0, NVME_SC_TRAN_TPORT_ERROR) | NVME_DNR),
-			 RETRY_NOT);
-	assert_int_equal(retry_action(NVME_STATUS(2, NVME_SC_READ_ERROR)), RETRY_NOT);
-	assert_int_equal(retry_action(NVME_ST_INVALID_FIELD), RETRY_NOT);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parses_descriptors), cmocka_unit_test(refuses_bad_descriptors),
 		cmocka_unit_test(compares),	      cmocka_unit_test(names),
 		cmocka_unit_test(geometry),	      cmocka_unit_test(ana_parser),
-		cmocka_unit_test(retry_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
