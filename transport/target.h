@@ -78,7 +78,7 @@ struct tgt_qpair {
 	bool sqflow_disabled; /* no SQHD, hence C2HData SUCCESS may stand for the response */
 	bool hdr_digest, data_digest;
 	uint16_t sqhd;
-	unsigned inflight;			    /* commands received and not answered */
+	unsigned inflight;			    /* commands whose answer has not left yet */
 	TAILQ_HEAD(tgt_req_list, request) requests; /* all of them, by tgt_link, oldest first */
 	stat_t commands, rx_bytes, tx_bytes;
 };
