@@ -177,6 +177,7 @@ static void take_limits(struct controller *c)
 	c->oncs = l.oncs & io_oncs();
 	if (c->mdts > ss->mp->mdts_limit)
 		ss->mp->mdts_limit = c->mdts;
+	ss->mp->oncs_promised |= c->oncs;
 }
 
 /*
@@ -247,8 +248,10 @@ static void controller_put(struct controller *c)
 	if (--c->refs)
 		return;
 	TAILQ_REMOVE(&ss->controllers, c, link);
-	if (--ss->nr_controllers == 0 && ss->mp)
+	if (--ss->nr_controllers == 0 && ss->mp) {
 		ss->mp->mdts_limit = 0;
+		ss->mp->oncs_promised = 0;
+	}
 	loop_timer_fini(&c->keep_alive);
 	free(c);
 	gateway_host_gone(ss->gw);

@@ -234,7 +234,8 @@ void io_closed(struct host_queue *q)
 
 	for (req = TAILQ_FIRST(&q->qp->requests); req; req = next) {
 		next = TAILQ_NEXT(req, tgt_link);
-		head_cancel(req, NVME_STATUS(0, NVME_SC_ABORT_QUEUE));
+		if (!head_cancel(req, NVME_STATUS(0, NVME_SC_ABORT_QUEUE)))
+			head_abandon(req);
 	}
 }
 

@@ -73,6 +73,12 @@ static void on_done(struct request *req, int error)
 void admin_send(struct assoc *a, const struct nvme_sqe *sqe, uint32_t len, uint64_t timeout,
 		admin_fn fn)
 {
+	admin_send_data(a, sqe, NULL, len, timeout, fn);
+}
+
+void admin_send_data(struct assoc *a, const struct nvme_sqe *sqe, const void *out, uint32_t len,
+		     uint64_t timeout, admin_fn fn)
+{
 	struct loop *control = a->up->ss->mp->control;
 	struct request *req;
 	struct admin_cmd *c;
@@ -102,6 +108,10 @@ void admin_send(struct assoc *a, const struct nvme_sqe *sqe, uint32_t len, uint6
 	req->sqe = *sqe;
 	req->data_len = len;
 	req->dir = len ? nvme_sqe_dir(sqe) : NVME_DIR_NONE;
+	if (out) {
+		request_copy_in(req, 0, out, len);
+		req->filled = len;
+	}
 	req->complete_arg = c;
 	req->ini_done = on_done;
 	err = a->up->cfg.transport->submit(a->admin, req);

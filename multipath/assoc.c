@@ -259,6 +259,27 @@ static void ask_queues(struct assoc *a)
 	admin_send(a, &sqe, 0, a->up->cfg.connect_timeout, on_queues);
 }
 
+static void on_retry_delays(struct assoc *a, struct request *req, uint16_t status)
+{
+	if (status)
+		log_info("upstream %s: Host Behavior Support refused: %s", a->up->cfg.name,
+			 admin_status_str(status));
+}
+
+/* A controller says how long to wait before a retry (CRD) only to hosts that set ACRE (Base 2.0,
+ * 5.27.1.18). */
+static void ask_retry_delays(struct assoc *a)
+{
+	struct nvme_sqe sqe = {.opcode = nvme_admin_set_features};
+	struct nvme_feat_host_behavior behavior = {.acre = NVME_ENABLE_ACRE};
+
+	if (!a->id.crdt1 && !a->id.crdt2 && !a->id.crdt3)
+		return;
+	sqe.cdw10 = htole32(NVME_FEAT_FID_HOST_BEHAVIOR);
+	admin_send_data(a, &sqe, &behavior, sizeof(behavior), a->up->cfg.connect_timeout,
+			on_retry_delays);
+}
+
 static uint32_t max_transfer(const struct assoc *a)
 {
 	unsigned shift = a->id.mdts + 12 + (a->cap >> 48 & 0xf); /* units of CAP.MPSMIN */
@@ -313,6 +334,12 @@ void assoc_identified(struct assoc *a)
 			max_transfer(a), up->ss->mdts_limit);
 		return;
 	}
+	if (up->ss->oncs_promised & ~le16toh(a->id.oncs)) {
+		assoc_fail(a, false,
+			   "it lacks optional commands (ONCS %#x) that hosts were promised (%#x)",
+			   le16toh(a->id.oncs), up->ss->oncs_promised);
+		return;
+	}
 	if (le32toh(a->id.ioccsz) < 4 || le32toh(a->id.iorcsz) < 1) {
 		assoc_fail(a, false, "Identify has impossible capsule sizes");
 		return;
@@ -330,6 +357,7 @@ void assoc_identified(struct assoc *a)
 		return;
 	}
 	events_start(a);
+	ask_retry_delays(a);
 	if (!a->dead)
 		ask_queues(a);
 }

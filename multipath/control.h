@@ -77,12 +77,15 @@ typedef void (*admin_fn)(struct assoc *a, struct request *req, uint16_t status);
 /**
  * admin_send() - one command on the association's admin qpair
  *
- * @len: bytes that come back; @out: bytes of it that go out instead (H2C), may be NULL.
+ * @len: bytes that come back.
  * @timeout: ns, 0 for ever (AER). @fn gets the status; loss and timeout do not reach it, they end
  * the association. When the command cannot even be sent, the association fails too.
  */
 void admin_send(struct assoc *a, const struct nvme_sqe *sqe, uint32_t len, uint64_t timeout,
 		admin_fn fn);
+/* The same with @len bytes that go out. */
+void admin_send_data(struct assoc *a, const struct nvme_sqe *sqe, const void *out, uint32_t len,
+		     uint64_t timeout, admin_fn fn);
 /* "Invalid Field in Command: ..." */
 const char *admin_status_str(uint16_t status);
 const char *connect_status_str(uint16_t status);

@@ -281,13 +281,18 @@ static void lose(struct head_worker *hw, struct request *req, const struct conn 
 		again(hw, req);
 }
 
+static bool may_retry(const struct request *req)
+{
+	return !request_orphaned(req) && command_repeat(&req->sqe) != REPEAT_NEVER;
+}
+
 static void fail(struct head_worker *hw, struct request *req, struct lane *lane,
 		 const struct conn *conn)
 {
 	uint16_t status = nvme_cqe_status(&req->cqe);
 	uint16_t crdt = conn->crdt[retry_crd(status)];
 
-	switch (request_orphaned(req) ? RETRY_NOT : retry_action(status)) {
+	switch (may_retry(req) ? retry_action(status) : RETRY_NOT) {
 	case RETRY_OTHER_PATH:
 		avoid(hw, lane);
 		if (req->retries++ >= MP_MAX_ATTEMPTS)

@@ -26,7 +26,10 @@
 #include "transport/log.h"
 
 /* A host's own patience is 30 s (Linux): it should hear from us before that. */
-#define WAIT_MAX (25 * NSEC_PER_SEC)
+#define PATIENCE (25 * NSEC_PER_SEC)
+
+/* The serial of no association: what is fenced is out over a good path, but its host has gone. */
+#define ABANDONED UINT64_MAX
 
 struct fenced_range {
 	struct lba_range range;
@@ -83,24 +86,26 @@ bool fence_blocks(const struct head_worker *hw, const struct request *req)
 
 static void arm(struct head_worker *hw)
 {
-	const struct request *first = TAILQ_FIRST(&hw->fenced);
-	uint64_t now = loop_now(hw->mw->loop);
+	uint64_t now = loop_now(hw->mw->loop), due = 0;
+	const struct request *req;
 
-	if (!first)
+	TAILQ_FOREACH(req, &hw->fenced, link)
+		if (!due || req->mp_due < due)
+			due = req->mp_due;
+	if (!due)
 		loop_timer_cancel(&hw->fence_timer);
 	else
-		loop_timer_arm(&hw->fence_timer, first->mp_due > now ? first->mp_due - now : 0);
+		loop_timer_arm(&hw->fence_timer, due > now ? due - now : 0);
 }
 
 void fence_in(struct head_worker *hw, struct request *req)
 {
 	req->mp_state = MP_REQ_FENCED;
-	req->mp_due = loop_now(hw->mw->loop) + WAIT_MAX;
+	req->mp_due = req->arrived + PATIENCE;
 	TAILQ_INSERT_TAIL(&hw->fenced, req, link);
 	stat_add(&hw->stats.fenced, 1);
 	stat_add(&hw->stats.fenced_total, 1);
-	if (!hw->fence_timer.armed)
-		arm(hw);
+	arm(hw);
 }
 
 void fence_out(struct head_worker *hw, struct request *req)
@@ -126,10 +131,13 @@ void fence_fail_all(struct head_worker *hw, uint16_t status)
 static void on_overdue(void *arg)
 {
 	struct head_worker *hw = arg;
-	struct request *req;
+	struct request *req, *next;
 
 	hw->out++;
-	while ((req = TAILQ_FIRST(&hw->fenced)) && req->mp_due <= loop_now(hw->mw->loop)) {
+	for (req = TAILQ_FIRST(&hw->fenced); req; req = next) {
+		next = TAILQ_NEXT(req, link);
+		if (req->mp_due > loop_now(hw->mw->loop))
+			continue;
 		log_ratelimited(
 			LOG_ERR,
 			"namespace %u: a write waited too long for a lost association's end",
@@ -151,8 +159,6 @@ static void release(struct head_worker *hw)
 	hw->out++;
 	TAILQ_CONCAT(&all, &hw->fenced, link);
 	while ((req = TAILQ_FIRST(&all))) {
-		uint64_t due = req->mp_due;
-
 		TAILQ_REMOVE(&all, req, link);
 		req->mp_state = MP_REQ_IDLE;
 		stat_sub(&hw->stats.fenced, 1);
@@ -160,7 +166,6 @@ static void release(struct head_worker *hw)
 			dispatch_finish(hw, req, NVME_STATUS(0, NVME_SC_ABORT_REQ));
 		} else if (fence_blocks(hw, req)) {
 			fence_in(hw, req);
-			req->mp_due = due;
 			stat_sub(&hw->stats.fenced_total, 1);
 		} else {
 			dispatch(hw, req);
@@ -460,7 +465,7 @@ static struct fence *make(struct head_worker *hw, uint64_t serial, unsigned n)
 	return f;
 }
 
-static void take(struct fence *f, struct request *req)
+static void add_range(struct fence *f, struct request *req)
 {
 	struct lba_range range = command_writes(req);
 
@@ -470,7 +475,6 @@ static void take(struct fence *f, struct request *req)
 		f->span.start = range.start;
 	if (range.end > f->span.end)
 		f->span.end = range.end;
-	TAILQ_INSERT_TAIL(&f->lost, req, link);
 }
 
 static void put_up(struct head_worker *hw, struct fence *f)
@@ -484,7 +488,8 @@ static void put_up(struct head_worker *hw, struct fence *f)
 	f->installing = mw->mp->n - 1;
 	f->drains = mw->mp->n - 1 + f->draining + 1; /* one for this function */
 	post_to_others(f, on_install, true);
-	report(mw, f->serial);
+	if (f->serial != ABANDONED)
+		report(mw, f->serial);
 	/* Those that other fences wait for: only now that these find this one. */
 	TAILQ_FOREACH(req, &f->lost, link)
 		req->mp_tagged = false;
@@ -513,7 +518,8 @@ static void on_lost(void *arg)
 			if (req->mp_head != hw || req->mp_mark != serial)
 				continue;
 			TAILQ_REMOVE(&mw->lost, req, link);
-			take(f, req);
+			add_range(f, req);
+			TAILQ_INSERT_TAIL(&f->lost, req, link);
 		}
 		put_up(hw, f);
 	}
@@ -527,15 +533,49 @@ void fence_lost(struct head_worker *hw, struct request *req, uint64_t serial)
 	loop_hook_queue(hw->mw->loop, &hw->mw->lost_hook);
 }
 
-void fence_forget(struct head_worker *hw, struct request *req)
+void head_abandon(struct request *req)
 {
+	struct head_worker *hw = req->mp_head;
+	struct lba_range range;
 	struct fence *f;
 
+	if (!hw || req->mp_state != MP_REQ_OUT || hw->view->write_retry == MP_WRITE_RETRY_IMMEDIATE)
+		return;
+	range = command_writes(req);
+	if (range.start == range.end)
+		return;
+	f = make(hw, ABANDONED, 1);
+	add_range(f, req);
+	put_up(hw, f);
+}
+
+/* Now, or as soon as all have answered. */
+static void retire(struct fence *f)
+{
+	if (f->installing || f->drains)
+		f->dead = true;
+	else
+		take_down(f);
+}
+
+void fence_forget(struct head_worker *hw, struct request *req)
+{
+	struct fence *f, *next;
+
 	req->mp_owned = false;
-	TAILQ_FOREACH(f, &hw->fences, link)
-		for (unsigned i = 0; i < f->n; i++)
-			if (f->r[i].owner == req)
-				f->r[i].owner = NULL;
+	for (f = TAILQ_FIRST(&hw->fences); f; f = next) {
+		bool its = false;
+
+		next = TAILQ_NEXT(f, link);
+		for (unsigned i = 0; i < f->n; i++) {
+			if (f->r[i].owner != req)
+				continue;
+			f->r[i].owner = NULL;
+			its = true;
+		}
+		if (its && f->serial == ABANDONED)
+			retire(f);
+	}
 }
 
 static void bury(struct head_worker *hw, uint64_t serial)
@@ -545,12 +585,8 @@ static void bury(struct head_worker *hw, uint64_t serial)
 	hw->out++;
 	for (f = TAILQ_FIRST(&hw->fences); f; f = next) {
 		next = TAILQ_NEXT(f, link);
-		if (f->serial != serial || f->of != f)
-			continue;
-		if (f->installing || f->drains)
-			f->dead = true;
-		else
-			take_down(f);
+		if (f->serial == serial && f->of == f)
+			retire(f);
 	}
 	hw->out--;
 	head_worker_put(hw);
@@ -560,6 +596,8 @@ void mp_worker_dead(struct mp_worker *mw, uint64_t serial)
 {
 	struct head_worker *hw, *next;
 
+	/* A worker that got no core for long may see the loss and the death in one turn. */
+	on_lost(mw);
 	for (hw = TAILQ_FIRST(&mw->fenced); hw; hw = next) {
 		next = TAILQ_NEXT(hw, fences_link);
 		bury(hw, serial);

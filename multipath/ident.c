@@ -115,6 +115,22 @@ enum ident_match ident_compare(const struct ns_ident *a, const struct ns_ident *
 	return differ || a->csi != b->csi ? IDENT_CONFLICT : IDENT_SAME;
 }
 
+void ident_merge(struct ns_ident *a, const struct ns_ident *b)
+{
+	if (!a->has_uuid && b->has_uuid) {
+		a->has_uuid = true;
+		memcpy(a->uuid, b->uuid, sizeof(a->uuid));
+	}
+	if (!a->has_nguid && b->has_nguid) {
+		a->has_nguid = true;
+		memcpy(a->nguid, b->nguid, sizeof(a->nguid));
+	}
+	if (!a->has_eui64 && b->has_eui64) {
+		a->has_eui64 = true;
+		memcpy(a->eui64, b->eui64, sizeof(a->eui64));
+	}
+}
+
 static void hex(char *to, const uint8_t *from, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

@@ -31,6 +31,9 @@ enum ident_match {
 };
 enum ident_match ident_compare(const struct ns_ident *a, const struct ns_ident *b);
 
+/* What @b reports and @a does not; they are the same. */
+void ident_merge(struct ns_ident *a, const struct ns_ident *b);
+
 /* "uuid.xxxxxxxx-...", "nguid.hex", "eui.hex" or "<nqn>:<nsid>": the strongest one; stable key of
  * the state file. */
 #define IDENT_STR_MAX (NVMF_NQN_MAX + 16)

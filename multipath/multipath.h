@@ -255,6 +255,7 @@ struct mp_subsys {
 	struct subsys_worker *sw[MP_MAX_WORKERS]; /* each belongs to its worker */
 	uint32_t mdts_limit; /* bytes; what hosts were promised, 0: nobody yet. Upstreams below it
 				are refused */
+	uint16_t oncs_promised;	  /* the same for optional commands */
 	struct loop_timer health; /* judges the paths' latencies */
 };
 
@@ -311,5 +312,11 @@ void head_submit(struct head_worker *hw, struct request *req);
  * returns true. False: it is with an upstream now and will complete by itself.
  */
 bool head_cancel(struct request *req, uint16_t status);
+
+/*
+ * The command's host has gone, and head_cancel() could not take it back: if it changes data, later
+ * commands that change the same blocks wait until it is back.
+ */
+void head_abandon(struct request *req);
 
 #endif

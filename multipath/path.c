@@ -214,6 +214,10 @@ static void attach(struct path *p)
 			refuse(p, "its identifiers agree only in part with those of another path");
 			return;
 		case IDENT_SAME:
+			if (same) {
+				refuse(p, "its identifiers are those of two namespaces");
+				return;
+			}
 			same = h;
 			break;
 		case IDENT_DIFFERENT:
@@ -233,6 +237,7 @@ static void attach(struct path *p)
 		return;
 	}
 	p->reason[0] = 0;
+	ident_merge(&same->ident, &p->ident);
 	join(same, p);
 	log_notice("path %s/%u: joins namespace %u", p->up->cfg.name, p->nsid, same->nsid);
 }

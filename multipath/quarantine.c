@@ -124,14 +124,23 @@ static void on_timer(void *arg)
 
 /* ---- Cross-Controller Reset ---- */
 
-static void on_reset(struct assoc *a, struct request *req, uint16_t status)
+/* The one that the command named; it may be over already. */
+static struct quarantine *named(struct mp *mp, const struct nvme_sqe *sqe)
 {
 	struct quarantine *q;
 
-	TAILQ_FOREACH(q, &a->up->ss->mp->quarantines, link)
-		if (q->asked == a)
-			break;
-	if (!q)
+	TAILQ_FOREACH(q, &mp->quarantines, link)
+		if (sqe->cdw10 == htole32((uint32_t)q->ciu << 16 | q->cntlid) &&
+		    !memcmp(&sqe->cdw12, q->cirn, sizeof(q->cirn)))
+			return q;
+	return NULL;
+}
+
+static void on_reset(struct assoc *a, struct request *req, uint16_t status)
+{
+	struct quarantine *q = named(a->up->ss->mp, &req->sqe);
+
+	if (!q || q->asked != a)
 		return;
 	q->asked = NULL;
 	if (status) {

@@ -9,7 +9,9 @@
 #include "transport/target.h"
 
 #define MAX_CLIENTS 12
-#define BURST	    30 /* commands of a host in a row, on average */
+/* From leaving to the first command of a new connection: several round trips and messages. */
+#define RECONNECT (8 * NSEC_PER_MSEC)
+#define BURST	  30 /* commands of a host in a row, on average */
 
 struct client {
 	unsigned index;
@@ -65,7 +67,8 @@ static void on_complete(struct request *req)
 		read_values(req, op->n, values);
 	sim_trace("command %u ends with status %#x after %.3f ms", op->id, status,
 		  (double)(sim_now - op->inv) / 1e6);
-	sim_check_done(op, status, has ? values : NULL);
+	if (!op->resp)
+		sim_check_done(op, status, has ? values : NULL);
 	op->req = NULL;
 	req->tgt = NULL;
 	pool_put(req);
@@ -134,6 +137,20 @@ static bool fill(struct request *req, const struct sim_op *op)
 	return true;
 }
 
+static void on_gone(void *arg)
+{
+	struct sim_op *op = sim_check_op((uint32_t)(uintptr_t)arg);
+
+	if (op->resp)
+		return;
+	sim_check_done(op, NVME_ST_HOST_PATH, NULL);
+	for (unsigned i = 0; i < nr_clients; i++)
+		if (clients[i].op == op) {
+			clients[i].op = NULL;
+			rest(&clients[i]);
+		}
+}
+
 /* The host's Abort, or its leaving: what is held ends, what is out goes on. */
 static void on_give_up(void *arg)
 {
@@ -150,6 +167,11 @@ static void on_give_up(void *arg)
 	if (head_cancel(req, NVME_STATUS(0, NVME_SC_ABORT_REQ)))
 		return;
 	sim_trace("command %u is out and cannot be aborted", op->id);
+	if (!op->host_gone)
+		return;
+	head_abandon(req);
+	/* For the host it is over; what it sends next comes by a new connection. */
+	sim_at(sim_now + RECONNECT, NULL, on_gone, (void *)(uintptr_t)op->id);
 }
 
 static void maybe_give_up(struct sim_op *op, struct loop *loop)
