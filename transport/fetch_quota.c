@@ -10,68 +10,82 @@
 
 #define RESERVE_MAX 64u
 
-TAILQ_HEAD(fetch_waiter_list, fetch_waiter);
+/* Of slots or of segments. */
+struct share {
+	unsigned limit, used;
+	TAILQ_HEAD(, fetch_waiter) waiters;
+	struct loop_hook hook;
+	struct fetch_waiter *calling; /* whose turn it is */
+	bool served;		      /* ...and it has got something in it */
+};
 
 struct fetch_quota {
 	LIST_ENTRY(fetch_quota) link;
 	struct loop *loop;
 	struct pool *pool;
 	unsigned refs;
-	unsigned limit, used; /* segments */
-	struct fetch_waiter_list waiters;
-	struct loop_hook hook;
-	struct fetch_waiter *calling; /* whose turn it is */
-	bool served;		      /* ...and it has got something in it */
+	struct share shares[2]; /* by enum fetch_kind */
 };
 
 /* Held when a qpair comes to a loop or leaves it, never for I/O. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static LIST_HEAD(, fetch_quota) all = LIST_HEAD_INITIALIZER(all);
 
-static void on_hook(void *arg)
+static void run_waiters(void *arg)
 {
-	struct fetch_quota *q = arg;
+	struct share *s = arg;
 	struct fetch_waiter *w;
 
-	while ((w = TAILQ_FIRST(&q->waiters))) {
-		TAILQ_REMOVE(&q->waiters, w, link);
+	while ((w = TAILQ_FIRST(&s->waiters))) {
+		TAILQ_REMOVE(&s->waiters, w, link);
 		w->queued = false;
-		q->calling = w;
-		q->served = false;
+		s->calling = w;
+		s->served = false;
 		w->fn(w->arg);
 		/* Refused, and first in the line again. */
-		if (w->queued && !q->served)
+		if (w->queued && !s->served)
 			break;
 	}
-	q->calling = NULL;
+	s->calling = NULL;
+}
+
+static void share_init(struct share *s, unsigned total)
+{
+	unsigned reserve = total / 8 < RESERVE_MAX ? total / 8 : RESERVE_MAX;
+
+	s->limit = total - (reserve ? reserve : 1);
+	TAILQ_INIT(&s->waiters);
+	loop_hook_init(&s->hook, run_waiters, s);
+}
+
+static struct fetch_quota *quota_new(struct loop *loop)
+{
+	struct fetch_quota *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		return NULL;
+	q->loop = loop;
+	q->pool = loop_pool(loop);
+	share_init(&q->shares[FETCH_SLOTS], pool_total_requests(q->pool));
+	share_init(&q->shares[FETCH_SEGMENTS], pool_total_segments(q->pool));
+	LIST_INSERT_HEAD(&all, q, link);
+	return q;
 }
 
 struct fetch_quota *fetch_quota_get(struct loop *loop)
 {
 	struct pool *pool = loop_pool(loop);
 	struct fetch_quota *q;
-	unsigned total, reserve;
 
 	pthread_mutex_lock(&lock);
 	LIST_FOREACH(q, &all, link) {
 		if (q->pool == pool)
 			break;
 	}
-	if (!q) {
-		q = calloc(1, sizeof(*q));
-		if (!q)
-			goto out;
-		total = pool_total_segments(pool);
-		reserve = total / 8 < RESERVE_MAX ? total / 8 : RESERVE_MAX;
-		q->loop = loop;
-		q->pool = pool;
-		q->limit = total - reserve;
-		TAILQ_INIT(&q->waiters);
-		loop_hook_init(&q->hook, on_hook, q);
-		LIST_INSERT_HEAD(&all, q, link);
-	}
-	q->refs++;
-out:
+	if (!q)
+		q = quota_new(loop);
+	if (q)
+		q->refs++;
 	pthread_mutex_unlock(&lock);
 	return q;
 }
@@ -87,19 +101,22 @@ void fetch_quota_release(struct fetch_quota *q)
 	pthread_mutex_unlock(&lock);
 	if (!last)
 		return;
-	loop_hook_cancel(q->loop, &q->hook);
+	loop_hook_cancel(q->loop, &q->shares[FETCH_SLOTS].hook);
+	loop_hook_cancel(q->loop, &q->shares[FETCH_SEGMENTS].hook);
 	free(q);
 }
 
-bool fetch_quota_take(struct fetch_quota *q, unsigned segments, struct fetch_waiter *w)
+bool fetch_quota_take(struct fetch_quota *q, enum fetch_kind kind, unsigned n,
+		      struct fetch_waiter *w)
 {
-	/* One that is bigger than the whole quota goes alone. */
-	bool fits = !q->used || q->used + segments <= q->limit;
-	bool turn = q->calling == w && !q->served;
+	struct share *s = &q->shares[kind];
+	/* One that is bigger than the whole share goes alone. */
+	bool fits = !s->used || s->used + n <= s->limit;
+	bool turn = s->calling == w && !s->served;
 
-	if (fits && (turn || TAILQ_EMPTY(&q->waiters))) {
-		q->used += segments;
-		q->served = true;
+	if (fits && (turn || TAILQ_EMPTY(&s->waiters))) {
+		s->used += n;
+		s->served = true;
 		return true;
 	}
 	if (w->queued)
@@ -107,26 +124,34 @@ bool fetch_quota_take(struct fetch_quota *q, unsigned segments, struct fetch_wai
 	w->queued = true;
 	/* With something in hand it stands behind those that have waited meanwhile. */
 	if (turn)
-		TAILQ_INSERT_HEAD(&q->waiters, w, link);
+		TAILQ_INSERT_HEAD(&s->waiters, w, link);
 	else
-		TAILQ_INSERT_TAIL(&q->waiters, w, link);
+		TAILQ_INSERT_TAIL(&s->waiters, w, link);
 	return false;
 }
 
-void fetch_quota_put(struct fetch_quota *q, unsigned segments)
+static void wake(struct fetch_quota *q, struct share *s)
 {
-	q->used -= segments;
-	if (!TAILQ_EMPTY(&q->waiters))
-		loop_hook_queue(q->loop, &q->hook);
+	if (!TAILQ_EMPTY(&s->waiters))
+		loop_hook_queue(q->loop, &s->hook);
 }
 
-void fetch_quota_cancel(struct fetch_quota *q, struct fetch_waiter *w)
+void fetch_quota_put(struct fetch_quota *q, enum fetch_kind kind, unsigned n)
 {
+	struct share *s = &q->shares[kind];
+
+	s->used -= n;
+	wake(q, s);
+}
+
+void fetch_quota_cancel(struct fetch_quota *q, enum fetch_kind kind, struct fetch_waiter *w)
+{
+	struct share *s = &q->shares[kind];
+
 	if (!w->queued)
 		return;
 	w->queued = false;
-	TAILQ_REMOVE(&q->waiters, w, link);
+	TAILQ_REMOVE(&s->waiters, w, link);
 	/* The next one may fit. */
-	if (!TAILQ_EMPTY(&q->waiters))
-		loop_hook_queue(q->loop, &q->hook);
+	wake(q, s);
 }

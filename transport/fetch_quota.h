@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How much of a pool may wait for hosts at one time. Segments given to a fetch (R2T) come back only
- * when that host has sent its data, which may be behind a command with in-capsule data on the same
- * connection. If fetches could take every segment, that command would never get one: everybody
- * would wait for everybody. So a part of the pool is kept from fetches; all other users of segments
- * finish by themselves.
+ * How much of a pool may wait for hosts at one time: what keeps everybody from waiting for
+ * everybody. The slots and segments that a fetch (R2T) has come back only when that host has sent
+ * its data, which may be behind a command that needs some too. If fetches could take them all, that
+ * command would never get any. So a part of both is kept from fetches; all other users finish by
+ * themselves.
  *
  * One per pool, shared by the target qpairs of its loop; first come, first served.
  */
@@ -17,6 +17,9 @@
 struct fetch_quota;
 struct loop;
 
+enum fetch_kind { FETCH_SLOTS, FETCH_SEGMENTS };
+
+/* For one of the two kinds. */
 struct fetch_waiter {
 	TAILQ_ENTRY(fetch_waiter) link;
 	void (*fn)(void *arg); /* asks again; called from a hook */
@@ -29,8 +32,9 @@ struct fetch_quota *fetch_quota_get(struct loop *loop);
 void fetch_quota_release(struct fetch_quota *q);
 
 /* True, or false with the waiter queued. In its turn a waiter is before the others, once. */
-bool fetch_quota_take(struct fetch_quota *q, unsigned segments, struct fetch_waiter *w);
-void fetch_quota_put(struct fetch_quota *q, unsigned segments);
-void fetch_quota_cancel(struct fetch_quota *q, struct fetch_waiter *w);
+bool fetch_quota_take(struct fetch_quota *q, enum fetch_kind kind, unsigned n,
+		      struct fetch_waiter *w);
+void fetch_quota_put(struct fetch_quota *q, enum fetch_kind kind, unsigned n);
+void fetch_quota_cancel(struct fetch_quota *q, enum fetch_kind kind, struct fetch_waiter *w);
 
 #endif

@@ -75,7 +75,7 @@ struct request {
 	uint16_t cid;	       /* the host's */
 	struct tgt_qpair *tgt; /* NULL: not from a host, or its connection has gone */
 	TAILQ_ENTRY(request) tgt_link;
-	void *tgt_priv;
+	bool tgt_owes; /* the host's data is to come: the slot is one of those for fetches */
 
 	/* initiator side */
 	struct ini_qpair *ini; /* set while an initiator qpair has it */

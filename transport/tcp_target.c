@@ -69,13 +69,48 @@ static uint16_t check_command(struct tcp_tgt *t, struct request *req, uint32_t i
 	return status;
 }
 
+void tcp_tgt_begin(struct tcp_tgt *t, struct request *req, const struct nvme_sqe *sqe,
+		   uint32_t icd_len)
+{
+	uint16_t status;
+
+	req->sqe = *sqe;
+	req->tgt = &t->qp;
+	req->tgt_state = TGT_REQ_RECEIVING_CAPSULE;
+	req->cid = le16toh(sqe->cid);
+	req->dir = (uint8_t)nvme_sqe_dir(sqe);
+	req->arrived = loop_now(t->qp.loop);
+	status = check_command(t, req, icd_len);
+	if (icd_len) {
+		nvme_cqe_set_status(&req->cqe, status);
+		t->rx = req;
+		if (!status)
+			tcp_rx_into(&t->s, req, 0);
+	} else if (status) {
+		refuse(t, req, status);
+	} else {
+		deliver(t, req);
+	}
+}
+
+static void arrived(struct tcp_tgt *t)
+{
+	t->qp.inflight++;
+	stat_add(&t->qp.commands, 1);
+}
+
+/* A write whose data, if it is right, has to be fetched. */
+static bool owes_data(const struct nvme_sqe *sqe, uint32_t icd_len)
+{
+	return nvme_sqe_dir(sqe) == NVME_DIR_H2C && !icd_len && sqe->sgl.length;
+}
+
 static enum tcp_rx_verdict on_capsule(struct tcp_tgt *t, const struct tcp_pdu *pdu)
 {
 	struct tgt_qpair *qp = &t->qp;
 	struct request *req;
 	struct nvme_sqe sqe;
 	struct tcp_err err;
-	uint16_t status;
 
 	memcpy(&sqe, tcp_pdu_entry(pdu), sizeof(sqe));
 	if (pdu->data_len > capsule_data_max(t, &sqe)) {
@@ -88,34 +123,22 @@ static enum tcp_rx_verdict on_capsule(struct tcp_tgt *t, const struct tcp_pdu *p
 			     qp->inflight);
 		return TCP_RX_GO;
 	}
+	if (owes_data(&sqe, pdu->data_len)) {
+		arrived(t);
+		tcp_tgt_begin_write(t, &sqe);
+		return TCP_RX_GO;
+	}
 	req = pool_get(loop_pool(qp->loop));
 	if (!req)
 		return block(t);
-	req->sqe = sqe;
 	if (pdu->data_len && request_alloc_data(req, pdu->data_len)) {
 		/* Wait first: giving the slot back must not look like what we wait for. */
 		block(t);
 		pool_put(req);
 		return TCP_RX_BLOCK;
 	}
-	qp->inflight++;
-	stat_add(&qp->commands, 1);
-	req->tgt = qp;
-	req->tgt_state = TGT_REQ_RECEIVING_CAPSULE;
-	req->cid = le16toh(req->sqe.cid);
-	req->dir = (uint8_t)nvme_sqe_dir(&req->sqe);
-	req->arrived = loop_now(qp->loop);
-	status = check_command(t, req, pdu->data_len);
-	if (pdu->data_len) {
-		nvme_cqe_set_status(&req->cqe, status);
-		t->rx = req;
-		if (!status)
-			tcp_rx_into(&t->s, req, 0);
-	} else if (status) {
-		refuse(t, req, status);
-	} else {
-		deliver(t, req);
-	}
+	arrived(t);
+	tcp_tgt_begin(t, req, &sqe, pdu->data_len);
 	return TCP_RX_GO;
 }
 
@@ -270,6 +293,7 @@ static int join_loop(struct tcp_tgt *t, struct loop *loop)
 	t->rx_waiter = (struct pool_waiter){.fn = on_rx_room, .arg = t};
 	t->fetch_waiter = (struct pool_waiter){.fn = tcp_tgt_on_fetch_room, .arg = t};
 	t->quota_waiter = (struct fetch_waiter){.fn = tcp_tgt_on_fetch_room, .arg = t};
+	tcp_tgt_stash_init(t);
 	return 0;
 }
 

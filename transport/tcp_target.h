@@ -43,6 +43,16 @@ struct tgt_listener {
 	bool gone; /* unlisten() was called: freed with the last connection */
 };
 
+/* Writes without a slot, a ring: see tcp_tgt_stash.c. */
+struct tcp_tgt_stash {
+	struct nvme_sqe *sqes;
+	unsigned size; /* a power of two, or 0 */
+	unsigned first, n;
+	struct pool_waiter pool_waiter;
+	struct fetch_waiter quota_waiter;
+	bool quota_held; /* for the first of them */
+};
+
 struct tcp_tgt {
 	struct tgt_qpair qp;
 	struct tcp_sock s;
@@ -59,11 +69,12 @@ struct tcp_tgt {
 	struct cid_map cids;
 
 	/* waiting for resources */
+	struct tcp_tgt_stash stash;
 	struct pool_waiter rx_waiter;	 /* a slot or segment for the capsule at hand */
 	struct pool_waiter fetch_waiter; /* segments for the oldest fetch */
 	struct fetch_waiter quota_waiter;
 	struct fetch_quota *quota;
-	unsigned quota_held; /* for the oldest fetch that waits for segments */
+	unsigned quota_held; /* segments, for the oldest fetch that waits for segments */
 	unsigned parked;     /* fetches that wait */
 
 	/* lack of progress */
@@ -103,6 +114,18 @@ void tcp_listener_put(struct tgt_listener *l);
 /* Makes a connection of what was accepted; without memory for it the fd is closed. */
 void tcp_tgt_new(struct tgt_listener *l, int fd, const struct sockaddr_storage *peer,
 		 socklen_t peer_len);
+
+/* ---- commands ---- */
+/* A command has its slot, and segments for @icd_len bytes that are about to come. */
+void tcp_tgt_begin(struct tcp_tgt *t, struct request *req, const struct nvme_sqe *sqe,
+		   uint32_t icd_len);
+/* The same for one whose data has to be fetched, as soon as there is a slot for it. */
+void tcp_tgt_begin_write(struct tcp_tgt *t, const struct nvme_sqe *sqe);
+/* The request's data is here, or not needed: its slot waits for the host no more. */
+void tcp_tgt_has_data(struct tcp_tgt *t, struct request *req);
+void tcp_tgt_stash_init(struct tcp_tgt *t);
+/* Forgets what has not begun, and leaves the lines. */
+void tcp_tgt_stash_fini(struct tcp_tgt *t);
 
 /* ---- the host's data ---- */
 void tcp_tgt_fetch(struct request *req);

@@ -74,12 +74,10 @@ void tcp_tgt_release(struct tcp_tgt *t, struct request *req)
 		break;
 	case TGT_REQ_DISCARDING:
 		TAILQ_REMOVE(&t->outgoing, req, tgt_link);
-		t->fetching--;
-		fetch_quota_put(t->quota, tcp_tgt_segments(req));
+		tcp_tgt_fetch_end(t, req);
 		break;
 	case TGT_REQ_FETCHING:
-		t->fetching--;
-		fetch_quota_put(t->quota, tcp_tgt_segments(req));
+		tcp_tgt_fetch_end(t, req);
 		/* fall through */
 	default:
 		TAILQ_REMOVE(&t->qp.requests, req, tgt_link);
@@ -90,6 +88,7 @@ void tcp_tgt_release(struct tcp_tgt *t, struct request *req)
 	drop_tx(t, req);
 	if (req->tgt_slot != CID_MAP_NONE)
 		cid_map_del(&t->cids, req->tgt_slot);
+	tcp_tgt_has_data(t, req);
 	t->qp.inflight--;
 	req->tgt = NULL;
 	req->tgt_state = TGT_REQ_FREE;
@@ -103,10 +102,11 @@ void tcp_tgt_leave_loop(struct tcp_tgt *t)
 	loop_timer_fini(&t->timer);
 	pool_wait_cancel(pool, &t->rx_waiter);
 	pool_wait_cancel(pool, &t->fetch_waiter);
-	fetch_quota_cancel(t->quota, &t->quota_waiter);
+	fetch_quota_cancel(t->quota, FETCH_SEGMENTS, &t->quota_waiter);
 	if (t->quota_held)
-		fetch_quota_put(t->quota, t->quota_held);
+		fetch_quota_put(t->quota, FETCH_SEGMENTS, t->quota_held);
 	t->quota_held = 0;
+	tcp_tgt_stash_fini(t);
 }
 
 /* Those that the gateway still works on go on without a connection. */
@@ -121,6 +121,7 @@ static void orphan_requests(struct tcp_tgt *t)
 			continue;
 		}
 		TAILQ_REMOVE(&t->qp.requests, req, tgt_link);
+		tcp_tgt_has_data(t, req);
 		req->tgt = NULL;
 	}
 }
@@ -189,19 +190,10 @@ void tcp_tgt_close(struct tgt_qpair *qp, const char *reason)
 
 /* ---- lack of progress ---- */
 
-static bool waits_for_slot(const struct tcp_tgt *t)
-{
-	return t->rx_waiter.queued && t->rx_waiter.for_request;
-}
-
-/*
- * Whether the data asked for must come. While we do not read, it cannot. But where a command waits
- * for a slot, with the data behind it, it may be writes like these that hold all slots, on many
- * connections, each waiting for the others: then one of them has to go.
- */
+/* While we do not read, the data asked for cannot come. */
 static bool awaits_data(const struct tcp_tgt *t)
 {
-	return t->fetching && (tcp_sock_reading(&t->s) || waits_for_slot(t));
+	return t->fetching && tcp_sock_reading(&t->s);
 }
 
 bool tcp_tgt_must_progress(const struct tcp_tgt *t)
@@ -231,8 +223,7 @@ static const char *stalled(const struct tcp_tgt *t)
 	if (silent && tcp_sock_half(&t->s))
 		return "the host sent part of a PDU and no more";
 	if (silent && awaits_data(t) && t->fetched == t->fetch_mark)
-		return waits_for_slot(t) ? "no slot for its commands"
-					 : "the host does not send the data it was asked for";
+		return "the host does not send the data it was asked for";
 	return NULL;
 }
 

@@ -21,7 +21,8 @@ static void send_r2t(struct tcp_tgt *t, struct request *req)
 static bool fetch_segments(struct tcp_tgt *t, struct request *req)
 {
 	if (!t->quota_held) {
-		if (!fetch_quota_take(t->quota, tcp_tgt_segments(req), &t->quota_waiter))
+		if (!fetch_quota_take(t->quota, FETCH_SEGMENTS, tcp_tgt_segments(req),
+				      &t->quota_waiter))
 			return false;
 		t->quota_held = tcp_tgt_segments(req);
 	}
@@ -83,16 +84,17 @@ void tcp_tgt_unpark(struct tcp_tgt *t)
 	t->parked--;
 	/* What was taken for the oldest may be too little for the next. */
 	pool_wait_cancel(loop_pool(t->qp.loop), &t->fetch_waiter);
-	fetch_quota_cancel(t->quota, &t->quota_waiter);
+	fetch_quota_cancel(t->quota, FETCH_SEGMENTS, &t->quota_waiter);
 	if (t->quota_held)
-		fetch_quota_put(t->quota, t->quota_held);
+		fetch_quota_put(t->quota, FETCH_SEGMENTS, t->quota_held);
 	t->quota_held = 0;
 }
 
 void tcp_tgt_fetch_end(struct tcp_tgt *t, struct request *req)
 {
 	t->fetching--;
-	fetch_quota_put(t->quota, tcp_tgt_segments(req));
+	fetch_quota_put(t->quota, FETCH_SEGMENTS, tcp_tgt_segments(req));
+	tcp_tgt_has_data(t, req);
 }
 
 void tcp_tgt_h2c_data(struct tcp_tgt *t, const struct tcp_pdu *pdu)

@@ -15,6 +15,8 @@
 #define BUF_SIZE (4u * 1024 * 1024)
 #define FREE	 0xff
 
+bool player_only_large_writes;
+
 struct player *player_new(struct host h, unsigned depth, unsigned commands, uint32_t max_len,
 			  unsigned seed)
 {
@@ -64,8 +66,8 @@ static uint8_t *tx_room(struct player *p, size_t len)
 static void send_one(struct player *p)
 {
 	static const uint8_t opcodes[] = {0, 1, 1, 1, 2, 2};
-	uint8_t opcode = opcodes[roll(p, sizeof(opcodes))];
-	bool icd = opcode == 1 && roll(p, 2);
+	uint8_t opcode = player_only_large_writes ? 1 : opcodes[roll(p, sizeof(opcodes))];
+	bool icd = opcode == 1 && roll(p, 2) && !player_only_large_writes;
 	uint32_t len = opcode ? 1 + roll(p, icd ? p->max_icd : p->max_len) : 0;
 	struct nvme_sqe sqe;
 	uint16_t cid = 0;

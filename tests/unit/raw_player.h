@@ -12,6 +12,9 @@
 
 #define PLAYER_DEPTH 256u
 
+/* Instead of the mix. */
+extern bool player_only_large_writes;
+
 struct player_cmd {
 	uint8_t opcode; /* 0xff: the CID is free */
 	uint32_t len, got;

@@ -12,15 +12,16 @@
 #include "transport/loop.h"
 #include "transport/pool.h"
 
-#define SEGMENTS 128u
-#define RESERVE	 (SEGMENTS / 8)
-#define LIMIT	 (SEGMENTS - RESERVE)
+#define TOTAL	128u /* of slots and of segments */
+#define RESERVE (TOTAL / 8)
+#define LIMIT	(TOTAL - RESERVE)
 
 static struct loop *loop;
 static struct pool *pool;
 static struct fetch_quota *quota;
+static enum fetch_kind kind;
 
-/* Takes @want segments in its turn, up to @max times a turn. */
+/* Takes @want of them in its turn, up to @max times a turn. */
 struct taker {
 	struct fetch_waiter w;
 	unsigned want, max, calls, got;
@@ -32,7 +33,7 @@ static struct taker taker[3];
 static void take(struct taker *t)
 {
 	for (unsigned i = 0; i < t->max; i++) {
-		if (!fetch_quota_take(quota, t->want, &t->w))
+		if (!fetch_quota_take(quota, kind, t->want, &t->w))
 			return;
 		t->got++;
 		order[strlen(order)] = (char)('a' + (t - taker));
@@ -57,7 +58,7 @@ static void want(unsigned i, unsigned segments, unsigned max)
 static int setup(void **state)
 {
 	loop = loop_new(1, -1);
-	pool = pool_new(loop, 8, SEGMENTS);
+	pool = pool_new(loop, TOTAL, TOTAL);
 	quota = fetch_quota_get(loop);
 	memset(order, 0, sizeof(order));
 	memset(taker, 0, sizeof(taker));
@@ -86,14 +87,14 @@ static void test_limit(void **state)
 	assert_int_equal(taker[2].got, 0);
 	loop_turn(loop, false);
 	assert_int_equal(taker[1].calls, 0);
-	fetch_quota_put(quota, 1);
+	fetch_quota_put(quota, kind, 1);
 	loop_turn(loop, false);
 	assert_string_equal(order, "ab");
 	assert_true(taker[2].w.queued);
-	fetch_quota_put(quota, LIMIT);
+	fetch_quota_put(quota, kind, LIMIT);
 	loop_turn(loop, false);
 	assert_string_equal(order, "abc");
-	fetch_quota_put(quota, 1);
+	fetch_quota_put(quota, kind, 1);
 }
 
 /* A pool that is smaller than the largest request still serves it. */
@@ -104,13 +105,13 @@ static void test_bigger_than_all(void **state)
 	want(1, LIMIT + 10, 1);
 	want(2, 1, 1);
 	assert_string_equal(order, "a");
-	fetch_quota_put(quota, LIMIT + 10);
+	fetch_quota_put(quota, kind, LIMIT + 10);
 	loop_turn(loop, false);
 	assert_string_equal(order, "ab");
-	fetch_quota_put(quota, LIMIT + 10);
+	fetch_quota_put(quota, kind, LIMIT + 10);
 	loop_turn(loop, false);
 	assert_string_equal(order, "abc");
-	fetch_quota_put(quota, 1);
+	fetch_quota_put(quota, kind, 1);
 }
 
 /* A big one is not starved by small ones behind it. */
@@ -120,14 +121,14 @@ static void test_refused_keeps_its_place(void **state)
 	want(1, 60, 1);
 	want(2, 1, 1);
 	for (unsigned i = 0; i < 59; i++) {
-		fetch_quota_put(quota, 1);
+		fetch_quota_put(quota, kind, 1);
 		loop_turn(loop, false);
 		assert_string_equal(order, "a");
 	}
-	fetch_quota_put(quota, 2);
+	fetch_quota_put(quota, kind, 2);
 	loop_turn(loop, false);
 	assert_string_equal(order, "abc");
-	fetch_quota_put(quota, LIMIT);
+	fetch_quota_put(quota, kind, LIMIT);
 }
 
 /* One that always wants more takes turns with the others. */
@@ -137,13 +138,13 @@ static void test_turns(void **state)
 	want(1, LIMIT / 2, 100);
 	want(2, LIMIT / 2, 100);
 	for (unsigned i = 0; i < 6; i++) {
-		fetch_quota_put(quota, i ? LIMIT / 2 : LIMIT);
+		fetch_quota_put(quota, kind, i ? LIMIT / 2 : LIMIT);
 		loop_turn(loop, false);
 	}
 	assert_string_equal(order, "abcbcbcb");
-	fetch_quota_cancel(quota, &taker[1].w);
-	fetch_quota_cancel(quota, &taker[2].w);
-	fetch_quota_put(quota, LIMIT);
+	fetch_quota_cancel(quota, kind, &taker[1].w);
+	fetch_quota_cancel(quota, kind, &taker[2].w);
+	fetch_quota_put(quota, kind, LIMIT);
 }
 
 static void test_cancel(void **state)
@@ -151,34 +152,34 @@ static void test_cancel(void **state)
 	want(0, LIMIT - 1, 1);
 	want(1, 2, 1);
 	want(2, 1, 1);
-	fetch_quota_cancel(quota, &taker[1].w);
-	fetch_quota_cancel(quota, &taker[1].w);
+	fetch_quota_cancel(quota, kind, &taker[1].w);
+	fetch_quota_cancel(quota, kind, &taker[1].w);
 	loop_turn(loop, false);
 	assert_string_equal(order, "ac");
 	assert_int_equal(taker[1].calls, 0);
-	fetch_quota_put(quota, LIMIT);
+	fetch_quota_put(quota, kind, LIMIT);
 }
 
 static void test_one_per_pool(void **state)
 {
 	struct loop *other = loop_new(2, -1);
-	struct pool *other_pool = pool_new(other, 8, SEGMENTS);
+	struct pool *other_pool = pool_new(other, TOTAL, TOTAL);
 	struct fetch_quota *a = fetch_quota_get(loop), *b = fetch_quota_get(other);
 
 	assert_ptr_equal(a, quota);
 	assert_ptr_not_equal(b, quota);
 	want(0, LIMIT, 1);
-	assert_true(fetch_quota_take(b, LIMIT, &taker[1].w));
-	assert_false(fetch_quota_take(a, 1, &taker[1].w));
-	fetch_quota_cancel(a, &taker[1].w);
-	fetch_quota_put(a, LIMIT);
-	fetch_quota_put(b, LIMIT);
+	assert_true(fetch_quota_take(b, kind, LIMIT, &taker[1].w));
+	assert_false(fetch_quota_take(a, kind, 1, &taker[1].w));
+	fetch_quota_cancel(a, kind, &taker[1].w);
+	fetch_quota_put(a, kind, LIMIT);
+	fetch_quota_put(b, kind, LIMIT);
 	fetch_quota_release(a);
 	fetch_quota_release(b);
 	/* Gone with its last user: a new one starts empty. */
 	b = fetch_quota_get(other);
-	assert_true(fetch_quota_take(b, LIMIT, &taker[1].w));
-	fetch_quota_put(b, LIMIT);
+	assert_true(fetch_quota_take(b, kind, LIMIT, &taker[1].w));
+	fetch_quota_put(b, kind, LIMIT);
 	fetch_quota_release(b);
 	pool_free(other_pool);
 	loop_free(other);
@@ -189,16 +190,16 @@ static void test_one_per_pool(void **state)
 static void *come_and_go(void *arg)
 {
 	struct loop *l = loop_new(3, -1);
-	struct pool *p = pool_new(l, 8, SEGMENTS);
+	struct pool *p = pool_new(l, TOTAL, TOTAL);
 	struct fetch_waiter w = {0};
 
 	for (unsigned i = 0; i < 2000; i++) {
 		struct fetch_quota *a = fetch_quota_get(l), *b = fetch_quota_get(l);
 
-		if (a != b || !fetch_quota_take(a, LIMIT, &w))
+		if (a != b || !fetch_quota_take(a, kind, LIMIT, &w))
 			return NULL;
 		fetch_quota_release(b);
-		fetch_quota_put(a, LIMIT);
+		fetch_quota_put(a, kind, LIMIT);
 		fetch_quota_release(a);
 	}
 	pool_free(p);
@@ -221,6 +222,51 @@ static void test_threads(void **state)
 	}
 }
 
+/* The two kinds have nothing to do with each other. */
+static void test_kinds_apart(void **state)
+{
+	enum fetch_kind other = kind == FETCH_SLOTS ? FETCH_SEGMENTS : FETCH_SLOTS;
+
+	want(0, LIMIT, 1);
+	want(1, 1, 1);
+	assert_true(taker[1].w.queued);
+	assert_true(fetch_quota_take(quota, other, LIMIT, &taker[2].w));
+	fetch_quota_put(quota, other, LIMIT);
+	loop_turn(loop, false);
+	assert_int_equal(taker[1].calls, 0);
+	fetch_quota_cancel(quota, kind, &taker[1].w);
+	fetch_quota_put(quota, kind, LIMIT);
+}
+
+/* However small a pool is, something of it is kept from fetches; a big one keeps enough. */
+static void check_limit(unsigned total, unsigned limit)
+{
+	struct loop *l = loop_new(2, -1);
+	struct pool *p = pool_new(l, total, total);
+	struct fetch_quota *q = fetch_quota_get(l);
+	struct fetch_waiter w = {0};
+	unsigned got = 0;
+
+	while (fetch_quota_take(q, kind, 1, &w))
+		got++;
+	assert_int_equal(got, limit);
+	fetch_quota_cancel(q, kind, &w);
+	fetch_quota_put(q, kind, got);
+	fetch_quota_release(q);
+	pool_free(p);
+	loop_free(l);
+}
+
+static void test_limits(void **state)
+{
+	check_limit(1, 1); /* alone */
+	check_limit(2, 1);
+	check_limit(7, 6);
+	check_limit(64, 56);
+	check_limit(512, 448);
+	check_limit(4096, 4032);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -228,8 +274,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_limit),	 T(test_bigger_than_all), T(test_refused_keeps_its_place),
 		T(test_turns),	 T(test_cancel),	  T(test_one_per_pool),
-		T(test_threads),
+		T(test_threads), T(test_kinds_apart),	  T(test_limits),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("slots", tests, NULL, NULL);
+
+	kind = FETCH_SEGMENTS;
+	return failed + cmocka_run_group_tests_name("segments", tests, NULL, NULL);
 }

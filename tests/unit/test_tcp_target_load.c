@@ -43,7 +43,7 @@ static void play(unsigned hosts, unsigned depth, unsigned commands, uint32_t max
 
 static void test_mixed_load(void **state)
 {
-	play(6, 31, 2000, 64 * 1024);
+	play(6, 31, 1000, 64 * 1024);
 }
 
 static void test_large_transfers(void **state)
@@ -66,11 +66,102 @@ static void test_fewer_segments_than_one_needs(void **state)
 	play(4, 15, 60, REQUEST_MAX_DATA);
 }
 
-/* As many slots as all queues may hold, and not one more. */
-static void test_just_enough_slots(void **state)
+/* All queues full take several times the slots that there are. */
+static void test_few_slots(void **state)
 {
-	raw_requests = 8 * 32;
-	play(8, 32, 1000, 32 * 1024);
+	raw_requests = 64;
+	play(8, 31, 1000, 32 * 1024);
+}
+
+/* The same where every command is a write whose data is behind those that follow it. */
+static void test_few_slots_for_writes(void **state)
+{
+	player_only_large_writes = true;
+	raw_requests = 128;
+	play(16, 31, 300, 64 * 1024);
+	raw_teardown(state);
+	raw_setup(state);
+	raw_requests = 64;
+	raw_segments = 72;
+	play(16, 31, 100, 64 * 1024);
+	player_only_large_writes = false;
+}
+
+/* Two queues are more than there are slots: still one after the other. */
+static void test_queues_as_large_as_the_pool(void **state)
+{
+	player_only_large_writes = true;
+	raw_requests = 64;
+	play(4, 60, 300, 16 * 1024);
+	player_only_large_writes = false;
+}
+
+/* Three of four slots are for writes whose data has to be fetched. The others wait, and keep nobody
+ * else waiting. */
+static void test_writes_without_slots(void **state)
+{
+	enum { LEN = 3000, CMDS = 100 };
+	struct host h;
+
+	raw_requests = 4;
+	h = io_queue(true, 256, 0);
+	for (uint16_t i = 0; i < CMDS; i++)
+		raw_write(&h, i, LEN);
+	for (uint16_t i = 0; i < 3; i++)
+		raw_hear_r2t(&h, i, LEN);
+	for (uint16_t i = CMDS; i < CMDS + 20; i++) {
+		raw_flush(&h, i);
+		raw_hear_status(&h, i, 0);
+	}
+	assert_int_equal(h.gate->qp->inflight, CMDS);
+	assert_int_equal(tcp_tgt_of_qp(h.gate->qp)->stash.n, CMDS - 3);
+	raw_hang_up(&h);
+}
+
+static void test_writes_get_slots_in_order(void **state)
+{
+	enum { LEN = 3000, CMDS = 100 };
+	uint16_t tags[CMDS];
+	struct host h;
+
+	raw_requests = 4;
+	h = io_queue(true, 256, 0);
+	for (uint16_t i = 0; i < CMDS; i++)
+		raw_write(&h, i, LEN);
+	for (uint16_t i = 0; i < 3; i++)
+		tags[i] = raw_hear_r2t(&h, i, LEN);
+	for (uint16_t i = 0; i < CMDS; i++) {
+		raw_serve_r2t(&h, i, tags[i], LEN);
+		raw_hear_status(&h, i, 0);
+		if (i + 3 < CMDS)
+			tags[i + 3] = raw_hear_r2t(&h, i + 3, LEN);
+	}
+	assert_int_equal(tcp_tgt_of_qp(h.gate->qp)->stash.n, 0);
+	raw_hang_up(&h);
+}
+
+/* What is wrong with a command is said when it has a slot; here the first two have the same CID. */
+static void test_wrong_writes_without_slots(void **state)
+{
+	const uint16_t conflict = NVME_STATUS(0, NVME_SC_CMDID_CONFLICT) | NVME_DNR;
+	struct nvme_sqe sqe = raw_sqe(1, 9, 0x40, 512);
+	struct host h;
+	uint16_t tag;
+
+	raw_requests = 2;
+	h = io_queue(false, 256, 0);
+	raw_write(&h, 1, 512);
+	raw_write(&h, 1, 512);
+	raw_put(&h, bytes, raw_capsule(&h, bytes, &sqe, 0));
+	tag = raw_hear_r2t(&h, 1, 512);
+	RAW_UNTIL(tcp_tgt_of_qp(h.gate->qp)->stash.n == 2);
+	h.gate->on_ready = NULL; /* not answered yet, so that the CID is still in use */
+	raw_serve_r2t(&h, 1, tag, 512);
+	raw_hear_status(&h, 1, conflict);
+	raw_hear_status(&h, 9, NVME_STATUS(0, NVME_SC_SGL_INVALID_TYPE) | NVME_DNR);
+	tgt_complete_status(h.gate->last, 0);
+	raw_hear_status(&h, 1, 0);
+	raw_hang_up(&h);
 }
 
 /* Commands that find no slot wait in the socket, or in what was read with others; in order. */
@@ -212,6 +303,13 @@ static void test_threads(void **state)
 	}
 }
 
+static void turn_all(struct player *const *p, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		player_turn(p[i]);
+	raw_turns(1);
+}
+
 /* Control closes qpairs under load, while hosts hang up by themselves. */
 static void test_threads_closing(void **state)
 {
@@ -221,16 +319,14 @@ static void test_threads_closing(void **state)
 	for (unsigned i = 0; i < N(p); i++)
 		p[i] = player_new(io_queue(false, 32, 4), 31, 100000, 20000, i + 7);
 	for (unsigned i = 0; i < N(p); i++) {
-		for (unsigned k = 0; k < 20; k++) {
-			for (unsigned n = i; n < N(p); n++)
-				player_turn(p[n]);
-			raw_turns(1);
-		}
+		for (unsigned k = 0; k < 20; k++)
+			turn_all(p + i, N(p) - i);
 		if (i % 3 != 1)
 			tgt_tcp.close(p[i]->h.gate->qp, "enough");
 		if (i % 3)
 			player_free(p[i]);
-		RAW_WAIT(!raw_gate(i)->qp);
+		/* It may wait for what the others have. */
+		RAW_WAIT((turn_all(p + i + 1, N(p) - i - 1), !raw_gate(i)->qp));
 		if (i % 3 == 0) {
 			RAW_WAIT(!player_turn(p[i]));
 			player_free(p[i]);
@@ -368,7 +464,12 @@ int main(void)
 		T(test_large_transfers),
 		T(test_few_segments),
 		T(test_fewer_segments_than_one_needs),
-		T(test_just_enough_slots),
+		T(test_few_slots),
+		T(test_few_slots_for_writes),
+		T(test_queues_as_large_as_the_pool),
+		T(test_writes_without_slots),
+		T(test_writes_get_slots_in_order),
+		T(test_wrong_writes_without_slots),
 		T(test_no_slots),
 		T(test_greedy_host),
 		T(test_slow_host),
