@@ -332,10 +332,10 @@ static void on_done(struct request *req, int error)
 		stat_add(&lane->stats.failovers, 1);
 		lose(hw, req, conn);
 	} else {
-		uint64_t now = loop_now(mw->loop);
+		uint64_t now = loop_now(mw->loop), took = now - req->submitted;
 
-		latency_sample(&lane->latency, req->dir != NVME_DIR_C2H, req->data_len,
-			       now - req->submitted, now);
+		latency_sample(&lane->latency, req->dir != NVME_DIR_C2H, req->data_len, took, now);
+		stat_add(&lane->stats.latency_ns_sum, took);
 		count(lane, req);
 		if (req->mp_tagged)
 			fence_untag(hw, req);
