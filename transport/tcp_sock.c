@@ -405,6 +405,7 @@ static void consume(struct tcp_sock *s, size_t n)
 			break;
 		}
 		n -= left;
+		tx->done += (uint32_t)left; /* so that no callback takes it back */
 		TAILQ_REMOVE(&s->txq, tx, link);
 		TAILQ_INSERT_TAIL(&done, tx, link);
 	}

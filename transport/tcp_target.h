@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * NVMe/TCP as target, inside: what listening (tcp_listen.c), commands (tcp_target.c), their data
- * (tcp_tgt_fetch.c), their answers (tcp_tgt_answer.c) and the end (tcp_tgt_close.c) share.
+ * NVMe/TCP as target, inside: what listening (tcp_listen.c), commands (tcp_target.c,
+ * tcp_tgt_stash.c), their data (tcp_tgt_fetch.c), their answers (tcp_tgt_answer.c) and the end
+ * (tcp_tgt_close.c) share.
  */
 #ifndef TRANSPORT_TCP_TARGET_H
 #define TRANSPORT_TCP_TARGET_H

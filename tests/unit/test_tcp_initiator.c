@@ -734,6 +734,20 @@ static void test_term_req(void **state)
 	assert_non_null(strstr(seen.reason, "Data Transfer Out of Range"));
 }
 
+/* One that is wrong itself gets no answer. */
+static void test_bad_term_req(void **state)
+{
+	uint8_t b[TCP_TERM_LEN] = {TCP_C2H_TERM, 0, TCP_TERM_LEN, 0, 153};
+	ssize_t n;
+
+	connect_qpair();
+	put(b, sizeof(b));
+	UNTIL(seen.lost);
+	assert_int_equal(seen.error, -EPROTO);
+	UNTIL((n = recv(peer, b, 1, MSG_DONTWAIT)) >= 0);
+	assert_int_equal(n, 0);
+}
+
 /* ---- bad controllers: each costs the connection, and hears why ---- */
 
 /* What the test does with a read (A, CID a, 8192 bytes) and a write (B, CID b, 100000) out. */
@@ -1067,6 +1081,7 @@ int main(void)
 		T(test_hangup),
 		T(test_close_returns_requests),
 		T(test_term_req),
+		T(test_bad_term_req),
 		T(test_bad_cid),
 		T(test_bad_cid_huge),
 		T(test_bad_cid_generation),
