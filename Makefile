@@ -6,7 +6,8 @@
 #   gateway/*.c                  nvmegwd (all but main.c also into the unit tests)
 #   cli/*.c                      nvmegw
 #   cli/bench/*.c                nvmegw-bench; cli/relay/*.c nvmegw-relay, its yardstick
-#   tests/unit/test_*.c          one cmocka program each
+#   tests/unit/test_*.c          one cmocka program each, with the others there and all of the above
+#   tests/unit/test_mp_*.c       the same of multipath/ alone on the simulator's clock, with mp_*.c
 #   tests/sim/*.c                nvmegw-sim: multipath/ on virtual time, without the rest
 FLAVOUR ?= release
 B       := build/$(FLAVOUR)
@@ -29,13 +30,16 @@ bench_src := $(wildcard cli/bench/*.c)
 relay_src := $(wildcard cli/relay/*.c)
 unit_src  := $(wildcard tests/unit/test_*.c)
 sim_src   := $(wildcard tests/sim/*.c)
-unit_help := $(filter-out $(unit_src),$(wildcard tests/unit/*.c))
+mp_help   := $(wildcard tests/unit/mp_*.c)
+unit_help := $(filter-out $(unit_src) $(mp_help),$(wildcard tests/unit/*.c))
+# What goes with loops, logs and transports that are not the real ones.
+sim_lib   := $(wildcard multipath/*.c) transport/pool.c transport/request.c transport/addr.c
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 lib_obj := $(call obj,$(lib_src))
 gw_obj  := $(call obj,$(filter-out gateway/main.c,$(gw_src)))
 all_src := $(lib_src) $(gw_src) $(cli_src) $(bench_src) $(relay_src) $(unit_src) $(unit_help) \
-           $(sim_src)
+           $(mp_help) $(sim_src)
 bins    := $(B)/nvmegwd $(B)/nvmegw $(B)/nvmegw-bench $(B)/nvmegw-relay
 units   := $(patsubst tests/unit/%.c,$(B)/unit/%,$(unit_src))
 
@@ -55,13 +59,18 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(call obj,$(unit_help)) $(gw_obj) $(lib_obj)
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
+$(B)/unit/test_mp_%: $(B)/tests/unit/test_mp_%.o \
+		$(call obj,$(mp_help) tests/unit/fake_upstream.c tests/sim/sim_loop.c $(sim_lib))
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC  $@"
 	@$(CC) $(CFLAGS) $(CPPFLAGS) -c -o $@ $<
 
-# The simulator stands in for loops, logs and transports.
-$(B)/nvmegw-sim: $(call obj,$(sim_src) $(wildcard multipath/*.c) transport/pool.c transport/request.c transport/addr.c)
+$(B)/nvmegw-sim: $(call obj,$(sim_src) $(sim_lib))
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 

@@ -42,6 +42,13 @@ struct sim_event *sim_at(uint64_t when, struct loop *loop, void (*fn)(void *arg)
 void sim_cancel(struct sim_event *ev);
 /* The next event; false: there is none up to @until, and the time is now @until. */
 bool sim_step(uint64_t until);
+/*
+ * The thread of @loop gets no core: what is for it waits, and on sim_resume() comes in one turn.
+ * sim_overdue() counts it.
+ */
+void sim_stall(struct loop *loop);
+void sim_resume(struct loop *loop);
+unsigned sim_overdue(const struct loop *loop);
 /* Frees what is left. */
 void sim_events_free(void);
 

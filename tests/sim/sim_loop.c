@@ -19,9 +19,12 @@ struct loop {
 	struct loop_hook fence;
 	uint64_t last_from[MAX_LOOPS]; /* arrival of the last message from each loop */
 	bool busy;		       /* a turn is queued to run its hooks */
+	bool stalled;
+	TAILQ_HEAD(, sim_event) overdue; /* came while it was stalled */
 };
 
 struct sim_event {
+	TAILQ_ENTRY(sim_event) link; /* in loop->overdue */
 	uint64_t when, order;
 	struct loop *loop;
 	void (*fn)(void *arg);
@@ -113,7 +116,11 @@ struct sim_event *sim_at(uint64_t when, struct loop *loop, void (*fn)(void *arg)
 
 	if (!ev)
 		abort();
-	*ev = (struct sim_event){when, order++, loop, fn, arg, false, NULL};
+	ev->when = when;
+	ev->order = order++;
+	ev->loop = loop;
+	ev->fn = fn;
+	ev->arg = arg;
 	push(ev);
 	return ev;
 }
@@ -155,6 +162,30 @@ static void want_turn(struct loop *loop)
 	sim_at(sim_now, loop, on_turn, loop);
 }
 
+static void run(struct sim_event *ev)
+{
+	if (!ev->cancelled) {
+		if (ev->handle)
+			*ev->handle = NULL;
+		ev->fn(ev->arg);
+	}
+	free(ev);
+}
+
+static void turn(struct sim_event *ev)
+{
+	struct loop *loop = ev->loop;
+
+	running = loop;
+	run(ev);
+	if (!loop)
+		return;
+	run_hooks(loop);
+	running = NULL;
+	if (!TAILQ_EMPTY(&loop->hooks))
+		want_turn(loop);
+}
+
 bool sim_step(uint64_t until)
 {
 	struct sim_event *ev;
@@ -168,18 +199,43 @@ bool sim_step(uint64_t until)
 	ev = pop();
 	if (ev->when > sim_now)
 		sim_now = ev->when;
-	if (ev->handle)
-		*ev->handle = NULL;
-	running = ev->loop;
-	ev->fn(ev->arg);
-	if (running) {
-		run_hooks(running);
-		running = NULL;
-		if (!TAILQ_EMPTY(&ev->loop->hooks))
-			want_turn(ev->loop);
-	}
-	free(ev);
+	if (ev->loop && ev->loop->stalled)
+		TAILQ_INSERT_TAIL(&ev->loop->overdue, ev, link);
+	else
+		turn(ev);
 	return true;
+}
+
+void sim_stall(struct loop *loop)
+{
+	loop->stalled = true;
+}
+
+static void on_resume(void *arg)
+{
+	struct loop *loop = arg;
+	struct sim_event *ev;
+
+	while ((ev = TAILQ_FIRST(&loop->overdue))) {
+		TAILQ_REMOVE(&loop->overdue, ev, link);
+		run(ev);
+	}
+}
+
+void sim_resume(struct loop *loop)
+{
+	loop->stalled = false;
+	sim_at(sim_now, loop, on_resume, loop);
+}
+
+unsigned sim_overdue(const struct loop *loop)
+{
+	const struct sim_event *ev;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(ev, &loop->overdue, link)
+		n += !ev->cancelled;
+	return n;
 }
 
 void sim_events_free(void)
@@ -201,11 +257,18 @@ struct loop *loop_new(unsigned id, int cpu)
 		abort();
 	loop->id = id;
 	TAILQ_INIT(&loop->hooks);
+	TAILQ_INIT(&loop->overdue);
 	return loop;
 }
 
 void loop_free(struct loop *loop)
 {
+	struct sim_event *ev;
+
+	while ((ev = TAILQ_FIRST(&loop->overdue))) {
+		TAILQ_REMOVE(&loop->overdue, ev, link);
+		free(ev);
+	}
 	free(loop);
 }
 

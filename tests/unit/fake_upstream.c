@@ -5,19 +5,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ADMIN_CROSS_CONTROLLER_RESET 0x38
+
+struct command {
+	struct request *req;
+	uint64_t due; /* loop time */
+	bool aborted;
+};
+
 struct fake_qp {
 	struct ini_qpair qp;
 	TAILQ_ENTRY(fake_qp) link;
 	unsigned port;
 	struct ini_params params;
-	struct request *queue[1024]; /* oldest first */
+	struct command queue[1024]; /* oldest first */
 	unsigned n;
 	struct loop_hook hook;
+	struct loop_timer timer;
 	bool told, cut;
 };
 
 struct fake_ctrl fake_ctrls[8];
 static TAILQ_HEAD(, fake_qp) all = TAILQ_HEAD_INITIALIZER(all);
+static uint16_t cids;
 
 static struct fake_ctrl *ctrl(const struct fake_qp *f)
 {
@@ -28,38 +38,55 @@ static void give_back(struct fake_qp *f, struct request *req, int error)
 {
 	unsigned i = 0;
 
-	while (f->queue[i] != req)
+	while (f->queue[i].req != req)
 		i++;
-	memmove(&f->queue[i], &f->queue[i + 1], (--f->n - i) * sizeof(req));
+	memmove(&f->queue[i], &f->queue[i + 1], (--f->n - i) * sizeof(f->queue[0]));
 	f->qp.inflight--;
 	req->ini = NULL;
 	req->ini_done(req, error);
 }
 
-static void identify(const struct fake_qp *f, struct request *req)
+static void identify_ctrl(const struct fake_qp *f, uint8_t *page)
+{
+	struct nvme_id_ctrl *id = (void *)page;
+	const struct fake_ctrl *c = ctrl(f);
+	uint64_t cirn = htole64(c->cirn);
+	uint16_t cqt = htole16(c->cqt);
+
+	id->cntlid = htole16(f->qp.cntlid);
+	id->mdts = c->mdts;
+	id->oaes = htole32(NVME_AEN_NS_ATTR | NVME_AEN_ANA_CHANGE);
+	id->ctratt = htole32(c->tbkas ? NVME_CTRL_CTRATT_TBKAS : 0);
+	id->cmic = NVME_CTRL_CMIC_MULTI_CTRL | (c->no_ana ? 0 : NVME_CTRL_CMIC_MULTI_ANA_REPORTING);
+	id->crdt1 = htole16(c->crdt[0]);
+	id->crdt2 = htole16(c->crdt[1]);
+	id->crdt3 = htole16(c->crdt[2]);
+	id->acl = c->acl;
+	id->kas = htole16(c->kas);
+	id->anagrpmax = id->nanagrpid = htole32(FAKE_GROUPS);
+	id->mnan = htole32(FAKE_MAX_NS);
+	id->nn = htole32(FAKE_MAX_NS);
+	id->ioccsz = htole32(4);
+	id->iorcsz = htole32(1);
+	id->oncs = htole16(NVME_CTRL_ONCS_WRITE_ZEROES);
+	id->vwc = 1;
+	/* Younger than the library's structure. */
+	page[135] = c->ciu;
+	memcpy(page + 136, &cirn, sizeof(cirn));
+	memcpy(page + 386, &cqt, sizeof(cqt));
+	page[1807] = c->ccrl;
+}
+
+static uint16_t identify(const struct fake_qp *f, struct request *req)
 {
 	uint8_t page[4096] = {0};
 	uint32_t nsid = le32toh(req->sqe.nsid);
 	struct fake_ctrl *c = ctrl(f);
 
 	switch (le32toh(req->sqe.cdw10) & 0xff) {
-	case NVME_IDENTIFY_CNS_CTRL: {
-		struct nvme_id_ctrl *id = (void *)page;
-
-		id->cntlid = htole16(f->qp.cntlid);
-		id->mdts = c->mdts;
-		id->oaes = htole32(NVME_AEN_NS_ATTR | NVME_AEN_ANA_CHANGE);
-		id->cmic = NVME_CTRL_CMIC_MULTI_CTRL |
-			   (c->no_ana ? 0 : NVME_CTRL_CMIC_MULTI_ANA_REPORTING);
-		id->anagrpmax = id->nanagrpid = htole32(1);
-		id->mnan = htole32(FAKE_MAX_NS);
-		id->nn = htole32(FAKE_MAX_NS);
-		id->ioccsz = htole32(4);
-		id->iorcsz = htole32(1);
-		id->oncs = htole16(NVME_CTRL_ONCS_WRITE_ZEROES);
-		id->vwc = 1;
+	case NVME_IDENTIFY_CNS_CTRL:
+		identify_ctrl(f, page);
 		break;
-	}
 	case NVME_IDENTIFY_CNS_NS_ACTIVE_LIST: {
 		uint32_t *list = (void *)page;
 
@@ -71,15 +98,19 @@ static void identify(const struct fake_qp *f, struct request *req)
 	case NVME_IDENTIFY_CNS_NS: {
 		struct nvme_id_ns *id = (void *)page;
 
+		if (c->idns_status)
+			return c->idns_status;
 		if (nsid > FAKE_MAX_NS || !c->ns[nsid].present)
 			break;
 		id->nsze = id->ncap = id->nuse = htole64(c->ns[nsid].nsze);
 		id->lbaf[0].ds = 9;
 		id->nmic = c->ns[nsid].private ? 0 : NVME_NS_NMIC_SHARED;
-		id->anagrpid = htole32(1);
+		id->anagrpid = htole32(c->group[nsid] ? c->group[nsid] : 1);
 		break;
 	}
 	case NVME_IDENTIFY_CNS_NS_DESC_LIST:
+		if (c->descs_status)
+			return c->descs_status;
 		page[0] = NVME_NIDT_UUID;
 		page[1] = 16;
 		memset(page + 4, c->ns[nsid].uuid_fill, 16);
@@ -92,6 +123,7 @@ static void identify(const struct fake_qp *f, struct request *req)
 	}
 	request_copy_in(req, 0, page, sizeof(page));
 	req->filled = req->data_len;
+	return 0;
 }
 
 static void log_page(const struct fake_qp *f, struct request *req)
@@ -101,92 +133,206 @@ static void log_page(const struct fake_qp *f, struct request *req)
 	if ((le32toh(req->sqe.cdw10) & 0xff) == NVME_LOG_LID_ANA) {
 		struct nvme_ana_log *log = (void *)page;
 
-		log->ngrps = htole16(1);
+		log->ngrps = htole16(FAKE_GROUPS);
 		log->descs[0].grpid = htole32(1);
 		log->descs[0].state = ctrl(f)->ana_state;
+		log->descs[1].grpid = htole32(2);
+		log->descs[1].state =
+			ctrl(f)->ana_state_2 ? ctrl(f)->ana_state_2 : NVME_ANA_STATE_OPTIMIZED;
 	}
 	request_copy_in(req, 0, page, req->data_len);
 	req->filled = req->data_len;
 }
 
-/* False: the command stays out. */
-static bool execute(struct fake_qp *f, struct request *req)
+static void look(struct fake_qp *f)
 {
-	struct fake_ctrl *c = ctrl(f);
-	uint16_t status = 0;
+	loop_hook_queue(f->qp.loop, &f->hook);
+}
 
-	memset(&req->cqe, 0, sizeof(req->cqe));
-	if (f->qp.qid == 0) {
-		switch (req->sqe.opcode) {
-		case NVME_OPC_FABRICS:
-			req->cqe.result64 =
-				htole64(le32toh(req->sqe.cdw11) == NVMF_PROP_CAP ? 127 : 1);
-			break;
-		case nvme_admin_identify:
-			identify(f, req);
-			break;
-		case nvme_admin_get_log_page:
-			log_page(f, req);
-			break;
-		case nvme_admin_set_features:
-			req->cqe.result = req->sqe.cdw11;
-			if (c->queues)
-				req->cqe.result = htole32((c->queues - 1u) * 0x10001u);
-			break;
-		case nvme_admin_async_event:
-			return false;
-		}
-	} else {
-		if (c->stuck)
-			return false;
-		c->last_nsid = le32toh(req->sqe.nsid);
-		c->reads += req->sqe.opcode == nvme_cmd_read;
-		c->writes += req->sqe.opcode == nvme_cmd_write;
-		c->flushes += req->sqe.opcode == nvme_cmd_flush;
-		status = c->io_status;
-		if (ctrl(f)->ana_state == NVME_ANA_STATE_INACCESSIBLE)
-			status = NVME_ST_ANA_INACCESSIBLE;
-		if (!status && req->dir == NVME_DIR_C2H) {
-			request_zero(req, 0, req->data_len);
-			req->filled = req->data_len;
+static void abort_command(const struct fake_qp *admin, struct request *req)
+{
+	uint32_t cdw10 = le32toh(req->sqe.cdw10);
+	struct fake_qp *f;
+
+	ctrl(admin)->aborts++;
+	req->cqe.result = htole32(1); /* not aborted */
+	if (!ctrl(admin)->aborts_work)
+		return;
+	TAILQ_FOREACH(f, &all, link) {
+		if (f->port != admin->port || f->qp.qid != (cdw10 & 0xffff))
+			continue;
+		for (unsigned i = 0; i < f->n; i++) {
+			if (f->queue[i].req->ini_cid != cdw10 >> 16)
+				continue;
+			f->queue[i].aborted = true;
+			req->cqe.result = 0;
+			look(f);
 		}
 	}
+}
+
+static uint16_t reset_another(const struct fake_qp *f, struct request *req)
+{
+	struct fake_ctrl *c = ctrl(f);
+
+	c->resets++;
+	c->reset_cdw10 = le32toh(req->sqe.cdw10);
+	c->reset_cirn = (uint64_t)le32toh(req->sqe.cdw13) << 32 | le32toh(req->sqe.cdw12);
+	req->cqe.result = htole32(!c->reset_later);
+	return c->reset_status;
+}
+
+/* False: the command stays out. */
+static bool execute_admin(const struct fake_qp *f, struct request *req, uint16_t *status)
+{
+	struct fake_ctrl *c = ctrl(f);
+
+	switch (req->sqe.opcode) {
+	case NVME_OPC_FABRICS:
+		req->cqe.result64 = htole64(le32toh(req->sqe.cdw11) == NVMF_PROP_CAP ? 127 : 1);
+		break;
+	case nvme_admin_identify:
+		if (c->holds_list &&
+		    (le32toh(req->sqe.cdw10) & 0xff) == NVME_IDENTIFY_CNS_NS_ACTIVE_LIST)
+			return false;
+		*status = identify(f, req);
+		break;
+	case nvme_admin_get_log_page:
+		log_page(f, req);
+		break;
+	case nvme_admin_set_features:
+		req->cqe.result = req->sqe.cdw11;
+		if (c->queues)
+			req->cqe.result = htole32((c->queues - 1u) * 0x10001u);
+		break;
+	case nvme_admin_abort_cmd:
+		abort_command(f, req);
+		break;
+	case nvme_admin_keep_alive:
+		c->keep_alives++;
+		break;
+	case ADMIN_CROSS_CONTROLLER_RESET:
+		*status = reset_another(f, req);
+		break;
+	case nvme_admin_async_event:
+		return false;
+	}
+	return true;
+}
+
+static uint8_t ana_state_of(const struct fake_ctrl *c, uint32_t nsid)
+{
+	return c->group[nsid] == 2 ? c->ana_state_2 : c->ana_state;
+}
+
+static uint16_t io_status(struct fake_ctrl *c, uint32_t nsid)
+{
+	uint16_t status = c->io_status;
+
+	if (ana_state_of(c, nsid) == NVME_ANA_STATE_INACCESSIBLE)
+		return NVME_ST_ANA_INACCESSIBLE;
+	if (!c->ns[nsid].present)
+		return NVME_ST_INVALID_NS;
+	if (c->io_statuses && --c->io_statuses == 0)
+		c->io_status = 0;
+	return status;
+}
+
+static void execute_io(struct fake_ctrl *c, struct request *req, uint16_t *status)
+{
+	c->last_nsid = le32toh(req->sqe.nsid);
+	c->last_slba = nvme_sqe_slba(&req->sqe);
+	switch (req->sqe.opcode) {
+	case nvme_cmd_read:
+		c->reads++;
+		break;
+	case nvme_cmd_write:
+		c->writes++;
+		break;
+	case nvme_cmd_flush:
+		c->flushes++;
+		break;
+	default:
+		c->others++;
+		break;
+	}
+	*status = io_status(c, c->last_nsid);
+	if (!*status && req->dir == NVME_DIR_C2H) {
+		request_zero(req, 0, req->data_len);
+		req->filled = req->data_len;
+	}
+}
+
+/* False: the command stays out. */
+static bool execute(struct fake_qp *f, const struct command *cmd)
+{
+	struct fake_ctrl *c = ctrl(f);
+	struct request *req = cmd->req;
+	uint16_t status = 0;
+
+	if (c->silent)
+		return false;
+	memset(&req->cqe, 0, sizeof(req->cqe));
+	if (cmd->aborted)
+		status = NVME_STATUS(0, NVME_SC_ABORT_REQ);
+	else if (f->qp.qid && (c->stuck || cmd->due > loop_now(f->qp.loop)))
+		return false;
+	else if (f->qp.qid)
+		execute_io(c, req, &status);
+	else if (!execute_admin(f, req, &status))
+		return false;
 	nvme_cqe_set_status(&req->cqe, status);
 	return true;
+}
+
+static void tell(struct fake_qp *f)
+{
+	struct nvme_cqe cqe = {0};
+	int err = ctrl(f)->down ? -ECONNREFUSED : 0;
+
+	f->told = true;
+	nvme_cqe_set_status(&cqe, ctrl(f)->connect_status);
+	if (ctrl(f)->connect_status)
+		err = -ECONNREFUSED;
+	f->qp.live = err == 0;
+	f->qp.ops->connected(&f->qp, err, ctrl(f)->connect_status ? &cqe : NULL);
 }
 
 static void on_hook(void *arg)
 {
 	struct fake_qp *f = arg;
-	struct request *req;
 	unsigned i = 0;
 
 	if (!f->told) {
-		struct nvme_cqe cqe = {0};
-		int err = ctrl(f)->down ? -ECONNREFUSED : 0;
-
-		f->told = true;
-		nvme_cqe_set_status(&cqe, ctrl(f)->connect_status);
-		if (ctrl(f)->connect_status)
-			err = -ECONNREFUSED;
-		f->qp.live = err == 0;
-		f->qp.ops->connected(&f->qp, err, ctrl(f)->connect_status ? &cqe : NULL);
+		tell(f);
 		return;
 	}
 	if (f->cut && f->qp.live) {
 		f->qp.live = false;
 		while (f->n)
-			give_back(f, f->queue[0], -ECONNRESET);
+			give_back(f, f->queue[0].req, -ECONNRESET);
 		f->qp.ops->lost(&f->qp, -ECONNRESET, "cut");
 		return;
 	}
 	while (i < f->n) {
-		req = f->queue[i];
-		if (execute(f, req))
-			give_back(f, req, 0);
+		if (execute(f, &f->queue[i]))
+			give_back(f, f->queue[i].req, 0);
 		else
 			i++;
 	}
+}
+
+static void on_due(void *arg)
+{
+	struct fake_qp *f = arg;
+	uint64_t now = loop_now(f->qp.loop), next = 0;
+
+	on_hook(f);
+	for (unsigned i = 0; i < f->n; i++)
+		if (f->queue[i].due > now && (!next || f->queue[i].due < next))
+			next = f->queue[i].due;
+	if (next)
+		loop_timer_arm(&f->timer, next - now);
 }
 
 static struct ini_qpair *fake_connect(struct loop *loop, const struct ini_params *params,
@@ -203,17 +349,19 @@ static struct ini_qpair *fake_connect(struct loop *loop, const struct ini_params
 	f->qp.qid = params->qid;
 	f->qp.cntlid = ctrl(f)->twin ? 100 : (uint16_t)(100 + f->port);
 	f->qp.sq_size = params->sq_size;
-	f->qp.node = -1;
+	f->qp.node = (int)ctrl(f)->numa - 1;
 	TAILQ_INSERT_TAIL(&all, f, link);
 	ctrl(f)->connects++;
 	loop_hook_init(&f->hook, on_hook, f);
-	loop_hook_queue(loop, &f->hook);
+	loop_timer_init(&f->timer, loop, on_due, f);
+	look(f);
 	return &f->qp;
 }
 
 static int fake_submit(struct ini_qpair *qp, struct request *req)
 {
 	struct fake_qp *f = (struct fake_qp *)qp;
+	uint64_t latency = qp->qid ? ctrl(f)->latency : 0;
 
 	if (!qp->live)
 		return -ENOTCONN;
@@ -221,9 +369,13 @@ static int fake_submit(struct ini_qpair *qp, struct request *req)
 		return -EAGAIN;
 	qp->inflight++;
 	req->ini = qp;
+	req->ini_cid = ++cids;
 	req->filled = req->dir == NVME_DIR_C2H ? 0 : req->filled;
-	f->queue[f->n++] = req;
-	loop_hook_queue(qp->loop, &f->hook);
+	f->queue[f->n++] = (struct command){.req = req, .due = loop_now(qp->loop) + latency};
+	if (!latency)
+		look(f);
+	else if (!f->timer.armed)
+		loop_timer_arm(&f->timer, latency);
 	return 0;
 }
 
@@ -233,8 +385,9 @@ static void fake_close(struct ini_qpair *qp)
 
 	qp->live = false;
 	while (f->n)
-		give_back(f, f->queue[0], -ECANCELED);
+		give_back(f, f->queue[0].req, -ECANCELED);
 	loop_hook_cancel(qp->loop, &f->hook);
+	loop_timer_fini(&f->timer);
 	TAILQ_REMOVE(&all, f, link);
 	free(f);
 }
@@ -247,16 +400,31 @@ const struct ini_transport ini_fake = {
 	.close = fake_close,
 };
 
+const struct ini_transport ini_fake_local = {
+	.name = "fake-local",
+	.trtype = NVMF_TRTYPE_LOOP,
+	.connect = fake_connect,
+	.submit = fake_submit,
+	.close = fake_close,
+};
+
 void fake_cut(unsigned port)
 {
 	struct fake_qp *f;
 
-	TAILQ_FOREACH(f, &all, link) {
-		if (f->port == port) {
+	TAILQ_FOREACH(f, &all, link)
+		if (f->port == port)
 			f->cut = true;
-			loop_hook_queue(f->qp.loop, &f->hook);
-		}
-	}
+	fake_look(port);
+}
+
+void fake_look(unsigned port)
+{
+	struct fake_qp *f;
+
+	TAILQ_FOREACH(f, &all, link)
+		if (f->port == port)
+			look(f);
 }
 
 void fake_notice(unsigned port, uint8_t info)
@@ -268,7 +436,7 @@ void fake_notice(unsigned port, uint8_t info)
 		if (f->port != port || f->qp.qid)
 			continue;
 		for (unsigned i = 0; i < f->n; i++) {
-			req = f->queue[i];
+			req = f->queue[i].req;
 			if (req->sqe.opcode != nvme_admin_async_event)
 				continue;
 			memset(&req->cqe, 0, sizeof(req->cqe));

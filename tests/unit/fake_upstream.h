@@ -8,7 +8,8 @@
 
 #include "transport/initiator.h"
 
-#define FAKE_MAX_NS 4
+#define FAKE_MAX_NS 40
+#define FAKE_GROUPS 2
 
 struct fake_ns {
 	bool present;
@@ -19,26 +20,53 @@ struct fake_ns {
 };
 
 struct fake_ctrl {
-	bool down;  /* refuses to connect */
-	bool stuck; /* accepts I/O commands and never completes them */
+	bool down;   /* refuses to connect */
+	bool stuck;  /* accepts I/O commands and never completes them */
+	bool silent; /* the same, and admin commands too */
 	uint16_t connect_status;
-	uint16_t io_status; /* of every I/O command, when not 0 */
-	uint8_t ana_state;  /* of its one group */
+	uint16_t io_status;   /* of every I/O command, when not 0 */
+	unsigned io_statuses; /* only of so many, when not 0 */
+	uint64_t latency;     /* ns that each I/O command takes */
+	uint8_t ana_state;    /* of its group 1, where all namespaces are at first */
+	uint8_t ana_state_2;
+	uint8_t group[FAKE_MAX_NS + 1]; /* of a namespace; 0: group 1 */
 	bool no_ana;
 	bool twin;	 /* has the CNTLID of its sibling */
 	uint16_t queues; /* granted; 0: what is asked */
 	uint8_t mdts;
+	uint8_t acl;	   /* Abort Command Limit, 0's based */
+	bool aborts_work;  /* a command that it is asked to abort ends */
+	uint16_t crdt[3];  /* Command Retry Delay Times, 100 ms units */
+	uint16_t kas, cqt; /* 100 ms units; ms */
+	bool tbkas;	   /* any command restarts the Keep Alive Timer */
+	unsigned numa;	   /* node that it is reached from, plus 1; 0: not known */
+	/* Cross-Controller Reset: of itself, and of others through it */
+	uint8_t ciu, ccrl;
+	uint64_t cirn;
+	uint16_t reset_status;
+	bool reset_later; /* is not done when the command is */
+	unsigned resets;  /* commands, and what the last one said */
+	uint32_t reset_cdw10;
+	uint64_t reset_cirn;
+	/* what it answers to Identify of a namespace, to the descriptors; 0: well */
+	uint16_t idns_status, descs_status;
+	bool holds_list; /* does not answer to a request for its namespace list */
 	struct fake_ns ns[FAKE_MAX_NS + 1]; /* by NSID */
-	unsigned reads, writes, flushes, connects;
+	unsigned reads, writes, flushes, others, connects, aborts;
+	unsigned keep_alives;
 	uint32_t last_nsid;
+	uint64_t last_slba;
 };
 
 /* Ports 1.. of 127.0.0.1 */
 extern struct fake_ctrl fake_ctrls[8];
-extern const struct ini_transport ini_fake;
+/* Over a network, and of the kinds that have no connection. */
+extern const struct ini_transport ini_fake, ini_fake_local;
 
 /* Every connection of the controller breaks. */
 void fake_cut(unsigned port);
+/* It looks at its commands again: `stuck` and the like have changed. */
+void fake_look(unsigned port);
 /* A notice to every host that waits for one. */
 void fake_notice(unsigned port, uint8_t info);
 

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Upstreams: connecting, refusals, losses, and what an admin does to them. */
+#include <string.h>
+
+#include "tests/unit/mp_world.h"
+
+static void limits(void **state)
+{
+	struct mp_limits l;
+
+	mp_subsys_limits(world.ss, &l);
+	assert_false(l.any);
+	live_upstream(1);
+	mp_subsys_limits(world.ss, &l);
+	assert_true(l.any);
+	assert_int_equal(l.max_transfer, UINT32_MAX);
+	assert_int_equal(l.oncs, NVME_CTRL_ONCS_WRITE_ZEROES);
+}
+
+static void same_name_is_refused(void **state)
+{
+	assert_non_null(add_upstream(1));
+	assert_null(add_upstream(1));
+}
+
+static void refusal_for_good_waits_for_the_admin(void **state)
+{
+	struct upstream *up;
+
+	fake_ctrls[1].connect_status = NVME_STATUS(1, NVME_SC_CONNECT_INVALID_HOST) | NVME_DNR;
+	up = add_upstream(1);
+	WAIT_FOR(up->state == UPSTREAM_FAILED);
+	assert_true(strlen(up->reason) > 0);
+	fake_ctrls[1].connect_status = 0;
+	pass(60 * NSEC_PER_SEC);
+	assert_int_equal(up->state, UPSTREAM_FAILED);
+	upstream_reset(up);
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+}
+
+static void refusal_for_now_is_tried_again(void **state)
+{
+	struct upstream *up;
+
+	fake_ctrls[1].connect_status = NVME_STATUS(1, NVME_SC_CONNECT_CTRL_BUSY);
+	up = add_upstream(1);
+	WAIT_FOR(up->state == UPSTREAM_WAITING);
+	fake_ctrls[1].connect_status = 0;
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+}
+
+static void twin_controller_is_refused(void **state)
+{
+	struct upstream *up;
+
+	fake_ctrls[1].twin = fake_ctrls[2].twin = true;
+	live_upstream(1);
+	up = add_upstream(2);
+	WAIT_FOR(up->state == UPSTREAM_WAITING);
+	assert_non_null(strstr(up->reason, "up1"));
+}
+
+static void small_mdts_is_refused(void **state)
+{
+	struct upstream *up;
+
+	world.ss->mdts_limit = 1024 * 1024;
+	fake_ctrls[1].mdts = 5; /* 128 KiB */
+	up = add_upstream(1);
+	WAIT_FOR(up->state == UPSTREAM_WAITING);
+	assert_non_null(strstr(up->reason, "largest transfer"));
+	world.ss->mdts_limit = 128 * 1024;
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+}
+
+static void too_few_queues_are_refused(void **state)
+{
+	struct upstream *up;
+
+	fake_ctrls[1].queues = 1;
+	up = add_upstream(1);
+	WAIT_FOR(up->state == UPSTREAM_WAITING);
+	assert_non_null(strstr(up->reason, "grants 1"));
+	fake_ctrls[1].queues = 2;
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+}
+
+static void lost_for_too_long_is_given_up(void **state)
+{
+	struct upstream_config brief = {.ctrl_loss_tmo = 10 * (int64_t)NSEC_PER_SEC};
+	struct upstream *up = live_upstream_with(1, &brief);
+
+	fake_ctrls[1].down = true;
+	fake_cut(1);
+	pass(5 * NSEC_PER_SEC);
+	assert_int_equal(up->state, UPSTREAM_WAITING);
+	WAIT_FOR(up->state == UPSTREAM_FAILED);
+	fake_ctrls[1].down = false;
+	pass(60 * NSEC_PER_SEC);
+	assert_int_equal(up->state, UPSTREAM_FAILED);
+}
+
+static void silence_is_found_by_keep_alive(void **state)
+{
+	struct upstream_config cfg = {.keep_alive_tmo = 2 * NSEC_PER_SEC};
+	struct upstream *up = live_upstream_with(1, &cfg);
+	struct answer *read;
+
+	pass(20 * NSEC_PER_SEC);
+	assert_in_range(fake_ctrls[1].keep_alives, 18, 20);
+	assert_int_equal(up->losses, 0);
+	fake_ctrls[1].silent = true;
+	read = submit(nvme_cmd_read);
+	pass(2500 * NSEC_PER_MSEC);
+	assert_int_equal(up->losses, 1);
+	assert_int_equal(read->times, 0);
+	fake_ctrls[1].silent = false;
+	WAIT_FOR(read->times);
+	assert_int_equal(read->status, 0);
+}
+
+/*
+ * An event may come before the namespaces have been looked at. Reading the ANA log for it must not
+ * open the I/O queues yet.
+ */
+static void event_during_the_first_scan(void **state)
+{
+	static const uint8_t infos[] = {NVME_AER_NOTICE_ANA, NVME_AER_NOTICE_NS_CHANGED};
+	struct upstream *up;
+
+	for (unsigned port = 1; port <= 2; port++) {
+		fake_ctrls[port].holds_list = true;
+		up = add_upstream(port);
+		settle();
+		assert_true(up->assoc->scan_busy);
+		fake_notice(port, infos[port - 1]);
+		settle();
+		assert_int_equal(fake_ctrls[port].connects, 1);
+		assert_int_equal(up->state, UPSTREAM_CONNECTING);
+		fake_ctrls[port].holds_list = false;
+		fake_look(port);
+		WAIT_FOR(up->state == UPSTREAM_LIVE);
+		WAIT_FOR(only_path(up)->usable);
+	}
+}
+
+static void reset_connects_anew(void **state)
+{
+	struct upstream *up = live_upstream(1);
+	unsigned connects = fake_ctrls[1].connects;
+	const struct assoc *before = up->assoc;
+	uint64_t serial = before->serial;
+
+	upstream_reset(up);
+	assert_int_equal(up->state, UPSTREAM_CONNECTING);
+	assert_false(only_path(up)->usable);
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+	settle();
+	assert_int_equal(fake_ctrls[1].connects, 2 * connects);
+	assert_int_not_equal(up->assoc->serial, serial);
+	assert_int_equal(up->losses, 0);
+	run(nvme_cmd_read, 0);
+}
+
+static void removed_with_commands_on_it(void **state)
+{
+	struct upstream *up = live_upstream(1);
+	struct answer *read;
+
+	live_upstream(2);
+	fake_ctrls[1].stuck = true;
+	read = submit(nvme_cmd_read);
+	assert_int_equal(out_on(up, 0), 1);
+	upstream_remove(up);
+	WAIT_FOR(read->times);
+	assert_int_equal(read->status, 0);
+	assert_int_equal(fake_ctrls[2].reads, 1);
+	assert_null(TAILQ_NEXT(TAILQ_FIRST(&world.ss->upstreams), link));
+}
+
+static void the_first_retry_is_quick(void **state)
+{
+	struct upstream_config cfg = {.reconnect_delay = 10 * NSEC_PER_SEC};
+	struct upstream *up = live_upstream_with(1, &cfg);
+
+	fake_cut(1);
+	WAIT_FOR(up->state == UPSTREAM_WAITING);
+	pass(NSEC_PER_SEC);
+	assert_int_equal(up->state, UPSTREAM_LIVE);
+	fake_ctrls[1].down = true;
+	fake_cut(1);
+	pass(NSEC_PER_SEC); /* once more, and in vain */
+	assert_int_equal(up->attempts, 1);
+	fake_ctrls[1].down = false;
+	pass(8 * NSEC_PER_SEC);
+	assert_int_equal(up->attempts, 1);
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+	assert_int_equal(up->losses, 2);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(limits),
+		T(same_name_is_refused),
+		T(refusal_for_good_waits_for_the_admin),
+		T(refusal_for_now_is_tried_again),
+		T(twin_controller_is_refused),
+		T(small_mdts_is_refused),
+		cmocka_unit_test_setup_teardown(too_few_queues_are_refused, world_setup_two,
+						world_teardown),
+		T(lost_for_too_long_is_given_up),
+		T(silence_is_found_by_keep_alive),
+		T(event_during_the_first_scan),
+		T(reset_connects_anew),
+		T(removed_with_commands_on_it),
+		T(the_first_retry_is_quick),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
