@@ -37,7 +37,8 @@ struct fenced_range {
 };
 
 struct fence {
-	TAILQ_ENTRY(fence) link; /* in head_worker->fences */
+	TAILQ_ENTRY(fence) link;     /* in head_worker->fences */
+	TAILQ_ENTRY(fence) new_link; /* in on_lost() */
 	struct head_worker *hw;
 	uint64_t serial;  /* of the association that may still execute the writes */
 	struct fence *of; /* the origin's, itself on the origin */
@@ -200,18 +201,25 @@ static bool tag(struct fence *f)
 	return any;
 }
 
+static bool any_tagged(const struct fence *f, const struct request *first)
+{
+	for (const struct request *req = first; req; req = TAILQ_NEXT(req, link))
+		if (req->mp_head == f->hw && req->mp_tagged &&
+		    overlaps(f, command_writes(req), NULL))
+			return true;
+	return false;
+}
+
+/* What has been lost counts until its own fence is up. */
 static bool still_draining(const struct fence *f)
 {
-	const struct head_worker *hw = f->hw;
-	const struct request *req;
+	const struct mp_worker *mw = f->hw->mw;
 	const struct conn *conn;
 
-	TAILQ_FOREACH(conn, &hw->mw->conns, link)
-		TAILQ_FOREACH(req, &conn->inflight, link)
-			if (req->mp_head == hw && req->mp_tagged &&
-			    overlaps(f, command_writes(req), NULL))
-				return true;
-	return false;
+	TAILQ_FOREACH(conn, &mw->conns, link)
+		if (any_tagged(f, TAILQ_FIRST(&conn->inflight)))
+			return true;
+	return any_tagged(f, TAILQ_FIRST(&mw->lost));
 }
 
 /* ---- between workers ---- */
@@ -486,28 +494,33 @@ static void put_up(struct head_worker *hw, struct fence *f)
 	hw->out++; /* until ready() */
 	f->draining = tag(f);
 	f->installing = mw->mp->n - 1;
-	f->drains = mw->mp->n - 1 + f->draining + 1; /* one for this function */
+	f->drains = mw->mp->n - 1 + f->draining + 1; /* one until go() */
 	post_to_others(f, on_install, true);
 	if (f->serial != ABANDONED)
 		report(mw, f->serial);
-	/* Those that other fences wait for: only now that these find this one. */
 	TAILQ_FOREACH(req, &f->lost, link)
 		req->mp_tagged = false;
-	look_for_drained(hw);
+}
+
+/* What waited for its writes finds it from now on. */
+static void go(struct fence *f)
+{
+	look_for_drained(f->hw);
 	f->drains--;
 	ready(f);
 }
 
-/* All that were lost in this turn: a fence per head and association. */
+/* All that were lost in this turn: a fence per head and association, before any of them goes. */
 static void on_lost(void *arg)
 {
+	struct fence_list all = TAILQ_HEAD_INITIALIZER(all);
 	struct mp_worker *mw = arg;
 	struct request *first, *req, *next;
+	struct fence *f;
 
 	while ((first = TAILQ_FIRST(&mw->lost))) {
 		struct head_worker *hw = first->mp_head;
 		uint64_t serial = first->mp_mark;
-		struct fence *f;
 		unsigned n = 0;
 
 		TAILQ_FOREACH(req, &mw->lost, link)
@@ -522,6 +535,11 @@ static void on_lost(void *arg)
 			TAILQ_INSERT_TAIL(&f->lost, req, link);
 		}
 		put_up(hw, f);
+		TAILQ_INSERT_TAIL(&all, f, new_link);
+	}
+	while ((f = TAILQ_FIRST(&all))) {
+		TAILQ_REMOVE(&all, f, new_link);
+		go(f);
 	}
 }
 
@@ -547,6 +565,7 @@ void head_abandon(struct request *req)
 	f = make(hw, ABANDONED, 1);
 	add_range(f, req);
 	put_up(hw, f);
+	go(f);
 }
 
 /* Now, or as soon as all have answered. */
