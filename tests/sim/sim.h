@@ -49,6 +49,7 @@ bool sim_step(uint64_t until);
 void sim_stall(struct loop *loop);
 void sim_resume(struct loop *loop);
 unsigned sim_overdue(const struct loop *loop);
+struct loop *sim_any_worker(void);
 /* Frees what is left. */
 void sim_events_free(void);
 

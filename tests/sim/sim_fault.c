@@ -158,12 +158,29 @@ static void everything(struct sim_ctrl *c)
 	}
 }
 
+static void on_awake(void *arg)
+{
+	sim_resume(arg);
+}
+
+/* One of our own threads gets no core, or its machine is suspended. */
+static void stall(struct sim_ctrl *c)
+{
+	struct loop *loop = sim_any_worker();
+	uint64_t ms = sim_chance(80) ? sim_between(1, 200) : sim_between(200, 6000);
+
+	sim_trace("a worker does not run for %llu ms", (unsigned long long)ms);
+	sim_stall(loop);
+	sim_at(sim_now + ms * NSEC_PER_MSEC, NULL, on_awake, loop);
+}
+
 static const struct {
 	void (*fn)(struct sim_ctrl *c);
 	unsigned weight;
 } faults[] = {
-	{reset, 20},   {flap, 12}, {crash, 10}, {silence, 14}, {stuck, 5}, {slow, 8},
-	{statuses, 8}, {ana, 14},  {detach, 4}, {withdraw, 4}, {grow, 2},  {everything, 2},
+	{reset, 20}, {flap, 12},      {crash, 10}, {silence, 14}, {stuck, 5},
+	{slow, 8},   {statuses, 8},   {ana, 14},   {detach, 4},	  {withdraw, 4},
+	{grow, 2},   {everything, 2}, {stall, 10},
 };
 
 static void one_fault(void *arg)

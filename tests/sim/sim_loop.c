@@ -37,7 +37,7 @@ uint64_t sim_now;
 static struct sim_event **heap;
 static size_t nr, size;
 static uint64_t order;
-static struct loop *running;
+static struct loop *running, *loops[MAX_LOOPS];
 
 /* ---- chance: xorshift64* (Vigna 2016) over a mixed seed ---- */
 
@@ -206,6 +206,15 @@ bool sim_step(uint64_t until)
 	return true;
 }
 
+struct loop *sim_any_worker(void)
+{
+	unsigned n = 0;
+
+	while (n + 1 < MAX_LOOPS && loops[n + 1])
+		n++;
+	return loops[sim_between(1, n)];
+}
+
 void sim_stall(struct loop *loop)
 {
 	loop->stalled = true;
@@ -258,6 +267,7 @@ struct loop *loop_new(unsigned id, int cpu)
 	loop->id = id;
 	TAILQ_INIT(&loop->hooks);
 	TAILQ_INIT(&loop->overdue);
+	loops[id] = loop;
 	return loop;
 }
 
@@ -269,6 +279,7 @@ void loop_free(struct loop *loop)
 		TAILQ_REMOVE(&loop->overdue, ev, link);
 		free(ev);
 	}
+	loops[loop->id] = NULL;
 	free(loop);
 }
 

@@ -655,7 +655,7 @@ static int target_submit(struct ini_qpair *qp, struct request *req)
 		req->filled = 0;
 	TAILQ_INSERT_TAIL(&f->cmds, cmd, link);
 	/* In a silence it does not arrive before the end, if the connection lives to see it. */
-	if (!f->c->silent && !f->in->crashed)
+	if (!f->c->silent && !f->in->crashed && !(f->in->gone && latest(f->in) <= sim_now))
 		cmd->ev = sim_at(sim_now + latency(f->c), NULL, on_execute, cmd);
 	return 0;
 }

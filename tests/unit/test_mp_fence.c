@@ -864,6 +864,29 @@ static void over_before_it_is_up(void **state)
 	assert_int_equal(totals().fenced_total, 0);
 }
 
+/* A worker hears of the loss and of the association's end at once: no fence must stay behind. */
+static void over_before_the_loss_is_seen(void **state)
+{
+	struct answer *a, *later;
+
+	up(1);
+	up(2);
+	fake_ctrls[1].stuck = true;
+	a = write_at(0, 0);
+	settle();
+	sim_stall(world.worker[0]);
+	lose(1);
+	pass(3 * KATO);
+	sim_resume(world.worker[0]);
+	WAIT_FOR(a->times);
+	assert_int_equal(a->status, 0);
+	later = write_at(0, 0);
+	WAIT_FOR(later->times);
+	assert_int_equal(later->status, 0);
+	settle();
+	assert_int_equal(totals().fences, 0);
+}
+
 #define T(f)   cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 #define TWO(f) cmocka_unit_test_setup_teardown(f, world_setup_two, world_teardown)
 
@@ -908,6 +931,7 @@ int main(void)
 		TWO(host_leaves_while_a_worker_does_not_answer),
 		TWO(head_goes_while_a_worker_does_not_answer),
 		TWO(over_before_it_is_up),
+		TWO(over_before_the_loss_is_seen),
 		TWO(shutdown_with_everything_waiting),
 	};
 
