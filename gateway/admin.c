@@ -100,6 +100,7 @@ static const struct admin_op ops[256] = {
 	[nvme_admin_set_features] = {FOR_BOTH, feature_set_len, feature_set_run},
 	[nvme_admin_get_features] = {FOR_BOTH, feature_get_len, feature_get_run},
 	[nvme_admin_async_event] = {FOR_BOTH, NULL, aer_run},
+	[NVME_ADMIN_CROSS_CONTROLLER_RESET] = {FOR_IO, NULL, ccr_run},
 	[nvme_admin_keep_alive] = {FOR_BOTH, NULL, keep_alive_run},
 };
 

@@ -49,6 +49,10 @@ uint32_t feature_set_len(const struct nvme_sqe *sqe);
 uint16_t feature_set_run(struct controller *c, struct request *req);
 uint16_t aer_run(struct controller *c, struct request *req);
 uint16_t abort_run(struct controller *c, struct request *req);
+uint16_t ccr_run(struct controller *c, struct request *req);
+
+/* The controller is about to be freed: answers what waits for that. */
+void ccr_controller_gone(struct controller *c);
 
 /* ---- Fabrics commands (fabrics.c) ---- */
 void fabrics_command(struct host_queue *q, struct request *req);

@@ -253,8 +253,24 @@ static void controller_put(struct controller *c)
 		ss->mp->oncs_promised = 0;
 	}
 	loop_timer_fini(&c->keep_alive);
+	ccr_controller_gone(c);
 	free(c);
 	gateway_host_gone(ss->gw);
+}
+
+static void name_life(struct controller *c, uint16_t cntlid, const char *hostnqn,
+		      const uint8_t hostid[16])
+{
+	struct controller_ident *id = &c->ident;
+	struct loop *control = c->ss->gw->control;
+
+	id->cntlid = cntlid;
+	if (!++c->ss->ciu_next)
+		c->ss->ciu_next = 1;
+	id->ciu = c->ss->ciu_next;
+	id->cirn = (uint64_t)loop_random(control) << 32 | loop_random(control) | 1;
+	strcpy(id->hostnqn, hostnqn);
+	memcpy(id->hostid, hostid, sizeof(id->hostid));
 }
 
 struct controller *controller_new(struct subsystem *ss, struct host_queue *q, const char *hostnqn,
@@ -273,9 +289,7 @@ struct controller *controller_new(struct subsystem *ss, struct host_queue *q, co
 	if (!c)
 		abort();
 	c->ss = ss;
-	c->cntlid = cntlid;
-	strcpy(c->hostnqn, hostnqn);
-	memcpy(c->hostid, hostid, sizeof(c->hostid));
+	name_life(c, cntlid, hostnqn, hostid);
 	c->peer = q->peer;
 	c->local = q->local;
 	c->listener = q->qp->tr->listener_arg(q->qp->listener);
@@ -328,7 +342,7 @@ void controller_end(struct controller *c, const char *reason)
 	if (c->dying)
 		return;
 	c->dying = true;
-	log_info("controller %u of %s: ended: %s", c->cntlid, c->ss->nqn, reason);
+	log_info("controller %u of %s: ended: %s", c->ident.cntlid, c->ss->nqn, reason);
 	loop_timer_cancel(&c->keep_alive);
 	if (c->admin)
 		queue_close(c->admin, reason);

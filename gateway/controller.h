@@ -22,6 +22,7 @@
 #define CTRL_ERROR_ENTRIES     64u  /* ELPE + 1 */
 #define CTRL_AER_LIMIT	       4u   /* AERL + 1 */
 #define CTRL_ABORT_LIMIT       4u   /* ACL + 1 */
+#define CTRL_CCR_LIMIT	       4u   /* CCRL */
 #define CTRL_ADMIN_QUEUE_MAX   128u /* entries */
 #define CTRL_MIN_ADMIN_ENTRIES 32u
 /* Data segments for admin commands that each host is sure to get (see admin.c) */
@@ -69,11 +70,9 @@ struct host_queue {
 struct controller {
 	TAILQ_ENTRY(controller) link; /* in subsystem.controllers */
 	struct subsystem *ss;
-	uint16_t cntlid;
-	unsigned refs; /* host_queue structs that point here */
-	bool dying;    /* its queues are being closed */
-	char hostnqn[NVMF_NQN_MAX + 1];
-	uint8_t hostid[16];
+	struct controller_ident ident;
+	unsigned refs;		 /* host_queue structs that point here */
+	bool dying;		 /* its queues are being closed */
 	struct addr peer, local; /* of the admin connection */
 	const struct gw_listener *listener;
 	uint64_t since; /* loop time of Connect */
@@ -108,6 +107,7 @@ struct controller {
 	uint64_t changed_ns[SUBSYS_MAX_NSID / 64 + 1]; /* by NSID, bit set */
 
 	unsigned nr_aborts; /* being carried out */
+	unsigned nr_ccrs;   /* the same */
 	uint64_t admin_commands;
 	struct io_totals gone; /* by I/O queues that have gone */
 	uint64_t errors;

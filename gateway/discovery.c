@@ -70,7 +70,7 @@ static unsigned put_subsystem(const struct controller *c, const struct subsystem
 	struct nvmf_disc_log_entry e;
 	unsigned n = 0;
 
-	if (ss->cfg && !subsystem_host_allowed(ss, c->hostnqn))
+	if (ss->cfg && !subsystem_host_allowed(ss, c->ident.hostnqn))
 		return 0;
 	for (unsigned i = 0; i < gw->nr_listeners; i++) {
 		if (!make_entry(c, ss, &gw->listeners[i], &e))

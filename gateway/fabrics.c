@@ -113,15 +113,15 @@ static uint16_t connect_admin(struct host_queue *q, struct request *req, struct 
 	if (!c)
 		return ST_BUSY;
 	settle_qpair(q->qp, k);
-	req->cqe.result = htole32(c->cntlid);
+	req->cqe.result = htole32(c->ident.cntlid);
 	tgt_complete_status(req, 0);
 	return 0;
 }
 
 static bool same_host(const struct controller *c, const struct connect *k)
 {
-	return !strcmp(c->hostnqn, k->data.hostnqn) &&
-	       !memcmp(c->hostid, k->data.hostid, sizeof(c->hostid));
+	return !strcmp(c->ident.hostnqn, k->data.hostnqn) &&
+	       !memcmp(c->ident.hostid, k->data.hostid, sizeof(c->ident.hostid));
 }
 
 static uint16_t connect_io(struct host_queue *q, struct request *req, struct subsystem *ss,
@@ -141,7 +141,7 @@ static uint16_t connect_io(struct host_queue *q, struct request *req, struct sub
 		return ST_SEQUENCE;
 	controller_add_queue(c, q, k->qid);
 	settle_qpair(q->qp, k);
-	req->cqe.result = htole32(c->cntlid);
+	req->cqe.result = htole32(c->ident.cntlid);
 	nvme_cqe_set_status(&req->cqe, 0);
 	q->qp->tr->complete_and_move(req, q->gw->workers[q->worker].loop);
 	return 0;

@@ -208,7 +208,7 @@ static uint32_t get_hostid(const struct controller *c, struct request *req, bool
 		*status = NVME_ST_INVALID_FIELD;
 		return 0;
 	}
-	request_copy_in(req, 0, c->hostid, sizeof(c->hostid));
+	request_copy_in(req, 0, c->ident.hostid, sizeof(c->ident.hostid));
 	return HOSTID_EXTENDED;
 }
 

@@ -96,11 +96,21 @@ static void discovery_part(const struct controller *c, struct nvme_id_ctrl *id)
 	id->maxcmd = htole16(CTRL_ADMIN_QUEUE_MAX);
 }
 
+static void ccr_part(const struct controller *c, struct nvme_id_ctrl *id)
+{
+	uint64_t cirn = htole64(c->ident.cirn);
+	uint8_t *raw = (uint8_t *)id;
+
+	raw[NVME_ID_CTRL_CIU] = c->ident.ciu;
+	memcpy(raw + NVME_ID_CTRL_CIRN, &cirn, sizeof(cirn));
+	raw[NVME_ID_CTRL_CCRL] = CTRL_CCR_LIMIT;
+}
+
 static uint16_t id_controller(const struct controller *c, struct request *req)
 {
 	struct nvme_id_ctrl id = {
 		.rab = RAB,
-		.cntlid = htole16(c->cntlid),
+		.cntlid = htole16(c->ident.cntlid),
 		.ver = htole32(VERSION_2_0),
 		.oaes = htole32(aer_offered(c)),
 		.ctratt = htole32(NVME_CTRL_CTRATT_128_ID | NVME_CTRL_CTRATT_TBKAS),
@@ -118,6 +128,8 @@ static uint16_t id_controller(const struct controller *c, struct request *req)
 		discovery_part(c, &id);
 	else
 		io_part(c, &id);
+	if (!controller_is_discovery(c))
+		ccr_part(c, &id);
 	request_copy_in(req, 0, &id, sizeof(id));
 	return 0;
 }
@@ -268,7 +280,7 @@ static uint16_t id_command_sets(const struct controller *c, struct request *req)
 	uint16_t cntid = (uint16_t)(le32toh(req->sqe.cdw10) >> 16);
 	uint64_t first = htole64(1ull << NVME_CSI_NVM);
 
-	if (cntid != 0xffff && cntid != c->cntlid)
+	if (cntid != 0xffff && cntid != c->ident.cntlid)
 		return NVME_ST_INVALID_FIELD;
 	request_copy_in(req, 0, &first, sizeof(first));
 	return 0;
@@ -295,7 +307,7 @@ static uint16_t id_controller_list(const struct controller *c, struct request *r
 
 	TAILQ_FOREACH(other, &c->ss->controllers, link)
 		if (!other->dying)
-			exists[other->cntlid / 64] |= 1ull << other->cntlid % 64;
+			exists[other->ident.cntlid / 64] |= 1ull << other->ident.cntlid % 64;
 	put_ids(req, exists, le32toh(req->sqe.cdw10) >> 16);
 	return 0;
 }

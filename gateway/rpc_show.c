@@ -286,11 +286,11 @@ json_t *show_controller(const struct controller *c)
 	struct io_totals t;
 
 	controller_io_totals(c, &t);
-	set_u64(o, "cntlid", c->cntlid);
+	set_u64(o, "cntlid", c->ident.cntlid);
 	set_text(o, "subsystem", c->ss->nqn);
 	set_text(o, "state", controller_state(c));
-	set_text(o, "hostnqn", c->hostnqn);
-	set_uuid(o, "hostid", c->hostid);
+	set_text(o, "hostnqn", c->ident.hostnqn);
+	set_uuid(o, "hostid", c->ident.hostid);
 	set_text(o, "peer", addr_str(&c->peer, buf));
 	set_text(o, "local", addr_str(&c->local, buf));
 	set_u64(o, "kato_ms", c->kato);

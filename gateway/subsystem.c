@@ -26,6 +26,7 @@ static void init(struct subsystem *ss, struct gateway *gw, const char *nqn, uint
 	ss->cntlid_next = cntlid_min;
 	ss->max_controllers = max_controllers;
 	TAILQ_INIT(&ss->controllers);
+	TAILQ_INIT(&ss->ccrs);
 }
 
 void subsystem_init_discovery(struct subsystem *ss, struct gateway *gw)
@@ -120,7 +121,7 @@ static bool cntlid_in_use(const struct subsystem *ss, uint16_t cntlid)
 	const struct controller *c;
 
 	TAILQ_FOREACH(c, &ss->controllers, link)
-		if (c->cntlid == cntlid)
+		if (c->ident.cntlid == cntlid)
 			return true;
 	return false;
 }
@@ -144,7 +145,7 @@ struct controller *subsystem_controller(const struct subsystem *ss, uint16_t cnt
 	struct controller *c;
 
 	TAILQ_FOREACH(c, &ss->controllers, link)
-		if (c->cntlid == cntlid && !c->dying)
+		if (c->ident.cntlid == cntlid && !c->dying)
 			return c;
 	return NULL;
 }

@@ -19,6 +19,16 @@ struct file_ns;
 /* NSIDs are 1..SUBSYS_MAX_NSID, each namespace is an ANA group of its own with the same number. */
 #define SUBSYS_MAX_NSID 1024u
 
+/* One life of a controller, as its host knows it. */
+struct controller_ident {
+	uint16_t cntlid;
+	uint8_t ciu;   /* Controller Instance Uniquifier, never 0 */
+	uint64_t cirn; /* Controller Instance Random Number, never 0 */
+	char hostnqn[NVMF_NQN_MAX + 1];
+	uint8_t hostid[16];
+};
+#define SUBSYS_ENDED 64u /* remembered lives */
+
 /* Summed over queues. */
 struct io_totals {
 	uint64_t commands, reads, writes, read_bytes, write_bytes;
@@ -38,6 +48,11 @@ struct subsystem {
 	uint32_t max_nsid;     /* NN; its ANA log must fit a transfer */
 	uint64_t ana_changes;  /* change count of the ANA log */
 	uint64_t ana_group_changes[SUBSYS_MAX_NSID + 1];
+	/* Cross-Controller Reset */
+	uint8_t ciu_next;
+	struct controller_ident ended[SUBSYS_ENDED]; /* ring: entry n is at n % size */
+	unsigned nr_ended;
+	TAILQ_HEAD(, ccr) ccrs; /* that wait for their controllers to go */
 	struct file_ns **files; /* by upstream, of the kind "file"; until its start */
 };
 

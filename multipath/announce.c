@@ -3,7 +3,7 @@
  * A path takes I/O only when every worker knows of it and its association. Otherwise a worker that
  * learns of them first could acknowledge a write there, and another one, asked to Flush, would not
  * know that this controller has to be flushed too. So a path is published without rank at first,
- * and with it when all workers have said that they have that view.
+ * and with it when all workers have that view.
  */
 #include <stdlib.h>
 
@@ -12,16 +12,11 @@
 struct announcement {
 	struct mp *mp;
 	uint64_t id;
-	unsigned left; /* workers that have not answered */
 };
 
-struct worker_msg {
-	struct announcement *a;
-	struct mp_worker *mw;
-};
-
-static void finish(const struct announcement *a)
+static void on_known(void *arg)
 {
+	struct announcement *a = arg;
 	struct rank_batch batch = {.mp = a->mp};
 	struct mp_subsys *ss;
 	struct upstream *up;
@@ -37,25 +32,7 @@ static void finish(const struct announcement *a)
 					rank_batch_add(&batch, p);
 			}
 	rank_batch_publish(&batch);
-}
-
-static void on_answer(void *arg)
-{
-	struct announcement *a = arg;
-
-	if (--a->left)
-		return;
-	finish(a);
-	mp_object_gone(a->mp);
 	free(a);
-}
-
-static void on_worker(void *arg)
-{
-	struct worker_msg *m = arg;
-
-	loop_post(m->mw->control, on_answer, m->a);
-	free(m);
 }
 
 static void start(void *arg)
@@ -65,16 +42,10 @@ static void start(void *arg)
 
 	if (!a)
 		abort();
-	*a = (struct announcement){mp, mp->announcement++, mp->n};
+	*a = (struct announcement){mp, mp->announcement++};
 	mp->announcing = false;
-	for (unsigned w = 0; w < mp->n; w++) {
-		struct worker_msg *m = malloc(sizeof(*m));
-
-		if (!m)
-			abort();
-		*m = (struct worker_msg){a, &mp->workers[w]};
-		loop_post(mp->workers[w].loop, on_worker, m);
-	}
+	mp_barrier(mp, on_known, a);
+	mp_object_gone(mp);
 }
 
 void announce(struct path *p)

@@ -273,6 +273,9 @@ void mp_subsys_set_policy(struct mp_subsys *ss, enum mp_policy policy);
 void head_set_policy(struct head *h, enum mp_policy policy);
 struct head *mp_subsys_head(const struct mp_subsys *ss, uint32_t nsid);
 
+/* Runs @fn(@arg) on control when every worker has done what it was told before. */
+void mp_barrier(struct mp *mp, void (*fn)(void *arg), void *arg);
+
 /* An association that is lost, but whose controller may still execute writes. */
 struct quarantine_info {
 	const char *upstream;

@@ -19,15 +19,6 @@
 /* Without a keep-alive nothing tells the controller that we have gone; TCP itself might. */
 #define WAIT_WITHOUT_KEEP_ALIVE (60 * NSEC_PER_SEC)
 
-/* Fields of Identify Controller that are younger than the library's structure. */
-#define ID_CIU	135  /* Controller Instance Uniquifier, 1 byte */
-#define ID_CIRN 136  /* Controller Instance Random Number, 8 bytes */
-#define ID_CQT	386  /* Command Quiesce Time, 2 bytes, milliseconds */
-#define ID_CCRL 1807 /* Cross-Controller Reset Limit, 1 byte; 0: not supported */
-
-#define ADMIN_CROSS_CONTROLLER_RESET 0x38
-#define CCR_IMMEDIATE		     1u /* of the result: the reset is done */
-
 struct quarantine {
 	TAILQ_ENTRY(quarantine) link;
 	struct mp *mp;
@@ -58,7 +49,7 @@ static uint64_t time_to_end(const struct assoc *a)
 	unit = le16toh(a->id.kas) * 100 * NSEC_PER_MSEC;
 	if (unit)
 		kato = (kato + unit - 1) / unit * unit;
-	memcpy(&cqt, id + ID_CQT, sizeof(cqt));
+	memcpy(&cqt, id + NVME_ID_CTRL_CQT, sizeof(cqt));
 	return (le32toh(a->id.ctratt) & NVME_CTRL_CTRATT_TBKAS ? 3 : 2) * kato +
 	       le16toh(cqt) * NSEC_PER_MSEC;
 }
@@ -149,7 +140,7 @@ static void on_reset(struct assoc *a, struct request *req, uint16_t status)
 		return;
 	}
 	/* A reset that is only on its way is left to the clock. */
-	if (!(le32toh(req->cqe.result) & CCR_IMMEDIATE))
+	if (!(le32toh(req->cqe.result) & NVME_CCR_DONE))
 		return;
 	log_notice("upstream %s: controller ID %u has been reset through it", a->up->cfg.name,
 		   q->cntlid);
@@ -176,14 +167,15 @@ static struct assoc *who_resets(const struct quarantine *q)
 		TAILQ_FOREACH(up, &ss->upstreams, link)
 			if (up->state == UPSTREAM_LIVE && up->assoc &&
 			    up->assoc->serial != q->serial && !strcmp(up->cfg.nqn, q->subnqn) &&
-			    ((const uint8_t *)&up->assoc->id)[ID_CCRL] && !busy(q->mp, up->assoc))
+			    ((const uint8_t *)&up->assoc->id)[NVME_ID_CTRL_CCRL] &&
+			    !busy(q->mp, up->assoc))
 				return up->assoc;
 	return NULL;
 }
 
 static void try_reset(struct quarantine *q)
 {
-	struct nvme_sqe sqe = {.opcode = ADMIN_CROSS_CONTROLLER_RESET};
+	struct nvme_sqe sqe = {.opcode = NVME_ADMIN_CROSS_CONTROLLER_RESET};
 	struct assoc *a;
 	uint64_t cirn;
 
@@ -223,8 +215,8 @@ void quarantine_open(const struct assoc *a)
 	strcpy(q->upstream, a->up->cfg.name);
 	strcpy(q->subnqn, a->up->cfg.nqn);
 	q->cntlid = a->up->cntlid;
-	q->ciu = id[ID_CIU];
-	memcpy(q->cirn, id + ID_CIRN, sizeof(q->cirn));
+	q->ciu = id[NVME_ID_CTRL_CIU];
+	memcpy(q->cirn, id + NVME_ID_CTRL_CIRN, sizeof(q->cirn));
 	q->wait = time_to_end(a);
 	loop_timer_init(&q->timer, q->mp->control, on_timer, q);
 	TAILQ_INSERT_TAIL(&q->mp->quarantines, q, link);

@@ -145,7 +145,17 @@ static_assert(sizeof(struct nvmf_connect_payload) == NVMF_CONNECT_DATA_SIZE);
 #define NVME_AEN_NS_ATTR     (1u << 8)
 #define NVME_AEN_ANA_CHANGE  (1u << 11)
 #define NVME_AEN_DISC_CHANGE (1u << 31)
-#define NVMF_DISCOVERY_NQN   "nqn.2014-08.org.nvmexpress.discovery"
-#define NVMF_NQN_MAX	     223 /* bytes, without the terminating zero (Base 2.0, 4.5) */
+/* What is younger than libnvme's structures: Cross-Controller Reset (Base 2.3, 5.4.3): CDW10 has
+ * ICID in bits 15:0 and CIU in 23:16, CDW12 and 13 have CIRN. */
+#define NVME_ADMIN_CROSS_CONTROLLER_RESET 0x38
+#define NVME_CCR_DONE			  1u /* of the result: Immediate Reset Successful */
+/* Offsets in Identify Controller */
+#define NVME_ID_CTRL_CIU  135  /* Controller Instance Uniquifier, 1 byte */
+#define NVME_ID_CTRL_CIRN 136  /* Controller Instance Random Number, 8 bytes */
+#define NVME_ID_CTRL_CQT  386  /* Command Quiesce Time, 2 bytes, milliseconds */
+#define NVME_ID_CTRL_CCRL 1807 /* Cross-Controller Reset Limit, 1 byte; 0: not supported */
+
+#define NVMF_DISCOVERY_NQN "nqn.2014-08.org.nvmexpress.discovery"
+#define NVMF_NQN_MAX	   223 /* bytes, without the terminating zero (Base 2.0, 4.5) */
 
 #endif

@@ -467,7 +467,7 @@ struct tgt_qpair *host_io_queue(struct tgt_qpair *admin, uint16_t qid)
 	struct tgt_qpair *qp = host_open();
 
 	a.qid = qid;
-	a.cntlid = host_ctrl(admin)->cntlid;
+	a.cntlid = host_ctrl(admin)->ident.cntlid;
 	assert_int_equal(host_connect(qp, &a)->status, 0);
 	gw_spin(2);
 	return qp;

@@ -205,7 +205,7 @@ static void io_connect_needs_its_controller(void **state)
 	struct connect_args good = host_connect_args(), a;
 
 	good.qid = 1;
-	good.cntlid = host_ctrl(admin)->cntlid;
+	good.cntlid = host_ctrl(admin)->ident.cntlid;
 	a = good;
 	a.cntlid = 99;
 	refused(&a, BAD_PARAM, IN_DATA | 16);
@@ -230,7 +230,7 @@ static void io_connect_needs_its_controller(void **state)
 	a.cntlid = NVMF_CNTLID_DYNAMIC;
 	assert_int_equal(host_connect(admin, &a)->status, 0);
 	a = good;
-	a.cntlid = host_ctrl(admin)->cntlid;
+	a.cntlid = host_ctrl(admin)->ident.cntlid;
 	refused(&a, SEQUENCE, 0);
 }
 

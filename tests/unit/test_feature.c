@@ -241,10 +241,15 @@ static void discovery_has_few(void **state)
 
 static void admin_opcodes(void **state)
 {
-	static const uint8_t there[] = {nvme_admin_get_log_page, nvme_admin_identify,
-					nvme_admin_abort_cmd,	 nvme_admin_set_features,
-					nvme_admin_get_features, nvme_admin_async_event,
-					nvme_admin_keep_alive,	 NVME_OPC_FABRICS};
+	static const uint8_t there[] = {nvme_admin_get_log_page,
+					nvme_admin_identify,
+					nvme_admin_abort_cmd,
+					nvme_admin_set_features,
+					nvme_admin_get_features,
+					nvme_admin_async_event,
+					nvme_admin_keep_alive,
+					NVME_OPC_FABRICS,
+					NVME_ADMIN_CROSS_CONTROLLER_RESET};
 	struct nvme_sqe sqe = {0};
 
 	for (unsigned op = 0; op < 256; op++) {

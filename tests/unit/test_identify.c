@@ -55,7 +55,7 @@ static void controller_for_linux(void **state)
 	const struct nvme_id_ctrl *id = identify(NVME_IDENTIFY_CNS_CTRL, 0);
 	uint32_t nanagrpid = le32toh(id->nanagrpid), mnan = le32toh(id->mnan);
 
-	assert_int_equal(le16toh(id->cntlid), host_ctrl(admin)->cntlid);
+	assert_int_equal(le16toh(id->cntlid), host_ctrl(admin)->ident.cntlid);
 	assert_int_not_equal(le16toh(id->kas), 0);
 	assert_int_equal(le32toh(id->ioccsz), (64 + 8192) / 16);
 	assert_int_equal(le32toh(id->iorcsz), 1);
@@ -273,11 +273,11 @@ static void controller_lists(void **state)
 	static const uint8_t forms[] = {NVME_IDENTIFY_CNS_CTRL_LIST,
 					NVME_IDENTIFY_CNS_NS_CTRL_LIST};
 	struct tgt_qpair *gone = host_controller(FAKE_GW_NQN);
-	uint16_t own = host_ctrl(admin)->cntlid;
+	uint16_t own = host_ctrl(admin)->ident.cntlid;
 	const struct nvme_ctrl_list *l;
 	uint16_t last;
 
-	last = host_ctrl(host_controller(FAKE_GW_NQN))->cntlid;
+	last = host_ctrl(host_controller(FAKE_GW_NQN))->ident.cntlid;
 	host_close(gone);
 	for (unsigned i = 0; i < 2; i++) {
 		l = controllers(forms[i], gw_nsid(), 0);

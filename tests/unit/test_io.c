@@ -254,7 +254,7 @@ static void abort_of_a_queue_on_its_way(void **state)
 	uint16_t cid;
 
 	a.qid = 2;
-	a.cntlid = host_ctrl(admin)->cntlid;
+	a.cntlid = host_ctrl(admin)->ident.cntlid;
 	host_connect(second, &a);
 	cid = host_send(admin, &sqe, NULL, 0);
 	assert_ptr_equal(second->loop, gw->control);
