@@ -281,6 +281,22 @@ static void lose(struct head_worker *hw, struct request *req, const struct conn 
 		again(hw, req);
 }
 
+/*
+ * The controller no longer has a part in the namespace: a Flush of what it acknowledged is the
+ * others' to do, as after its loss.
+ */
+static bool cut_off(uint16_t status)
+{
+	switch (nvme_sct_sc(status)) {
+	case NVME_STATUS(0, NVME_SC_INVALID_NS):
+	case NVME_STATUS(3, NVME_SC_ANA_INACCESSIBLE):
+	case NVME_STATUS(3, NVME_SC_ANA_PERSISTENT_LOSS):
+		return true;
+	default:
+		return false;
+	}
+}
+
 static bool may_retry(const struct request *req)
 {
 	return !request_orphaned(req) && command_repeat(&req->sqe) != REPEAT_NEVER;
@@ -295,6 +311,8 @@ static void fail(struct head_worker *hw, struct request *req, struct lane *lane,
 	switch (may_retry(req) ? retry_action(status) : RETRY_NOT) {
 	case RETRY_OTHER_PATH:
 		avoid(hw, lane);
+		if (cut_off(status))
+			req->mp_mask |= 1ull << lane->slot;
 		if (req->retries++ >= MP_MAX_ATTEMPTS)
 			break;
 		stat_add(&lane->stats.failovers, 1);

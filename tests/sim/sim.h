@@ -106,6 +106,7 @@ struct sim_ctrl {
 	bool offers_reset;
 	uint64_t flushed[SIM_NAMESPACES];  /* time of the last Flush executed */
 	uint64_t detached[SIM_NAMESPACES]; /* time of the last detaching */
+	uint64_t cut_off[SIM_NAMESPACES];  /* time when it was inaccessible last, but for now */
 	unsigned nr_late;		   /* commands executed after their connection was lost */
 };
 

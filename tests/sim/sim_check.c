@@ -156,14 +156,17 @@ static void note_write(struct sim_op *op)
 }
 
 /*
- * Nobody can flush it there any more: the association is lost, or the namespace was detached; the
- * engine may take a while to see that, and to see that it is back.
+ * Nobody can flush it there any more: the association is lost, the controller has no access, or the
+ * namespace was detached; the engine may take a while to see that, and to see that it is back.
  */
 static bool out_of_reach(const struct sim_op *w)
 {
-	uint64_t detached = sim_ctrls[w->acked_by].detached[w->ns];
+	const struct sim_ctrl *c = &sim_ctrls[w->acked_by];
+	uint64_t detached = c->detached[w->ns];
 
 	return sim_instance_gone(w->acked_instance) ||
+	       c->ana_state[w->ns] == NVME_ANA_STATE_INACCESSIBLE ||
+	       c->cut_off[w->ns] >= w->executed ||
 	       (detached && detached + 2 * NSEC_PER_SEC >= w->executed);
 }
 

@@ -84,6 +84,13 @@ static void statuses(struct sim_ctrl *c)
 		  c->fault_count);
 }
 
+static void set_ana(struct sim_ctrl *c, unsigned ns, uint8_t ana_state)
+{
+	if (c->ana_state[ns] == NVME_ANA_STATE_INACCESSIBLE)
+		c->cut_off[ns] = sim_now;
+	c->ana_state[ns] = ana_state;
+}
+
 static void ana(struct sim_ctrl *c)
 {
 	static const uint8_t states[] = {NVME_ANA_STATE_OPTIMIZED, NVME_ANA_STATE_OPTIMIZED,
@@ -91,7 +98,7 @@ static void ana(struct sim_ctrl *c)
 					 NVME_ANA_STATE_CHANGE};
 	unsigned ns = (unsigned)sim_between(0, SIM_NAMESPACES - 1);
 
-	c->ana_state[ns] = states[sim_between(0, sizeof(states) - 1)];
+	set_ana(c, ns, states[sim_between(0, sizeof(states) - 1)]);
 	sim_trace("controller %u: ANA state %u for namespace %u", c->port, c->ana_state[ns],
 		  ns + 1);
 	if (sim_chance(85))
@@ -224,7 +231,7 @@ static void on_end(void *arg)
 		c->slow = c->fault_count = 0;
 		c->attached[1] = true;
 		for (unsigned n = 0; n < SIM_NAMESPACES; n++)
-			c->ana_state[n] = NVME_ANA_STATE_OPTIMIZED;
+			set_ana(c, n, NVME_ANA_STATE_OPTIMIZED);
 		sim_notice(c, NVME_AER_NOTICE_NS_CHANGED);
 		sim_notice(c, NVME_AER_NOTICE_ANA);
 	}

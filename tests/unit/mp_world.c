@@ -335,6 +335,8 @@ bool abort_it(const struct answer *a)
 
 void leave(const struct answer *a)
 {
-	if (a->req && !head_cancel(a->req, NVME_STATUS(0, NVME_SC_ABORT_QUEUE)))
-		a->req->tgt = NULL;
+	if (!a->req || head_cancel(a->req, NVME_STATUS(0, NVME_SC_ABORT_QUEUE)))
+		return;
+	head_abandon(a->req);
+	a->req->tgt = NULL;
 }
