@@ -62,7 +62,7 @@ static void histogram_of(const struct path *p, uint64_t sum[LATENCY_BUCKETS])
 	}
 }
 
-uint64_t path_latency(const struct path *p, unsigned percent)
+uint64_t path_latency(const struct path *p, double percent)
 {
 	uint64_t sum[LATENCY_BUCKETS];
 

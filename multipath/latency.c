@@ -51,7 +51,7 @@ uint32_t latency_expect(const struct latency *l, bool write, uint32_t len, uint6
 	return fades > 31 ? 0 : l->smooth[write][size] >> fades;
 }
 
-uint64_t latency_percentile(const uint64_t histogram[LATENCY_BUCKETS], unsigned percent)
+uint64_t latency_percentile(const uint64_t histogram[LATENCY_BUCKETS], double percent)
 {
 	uint64_t all = 0, below = 0;
 
@@ -61,7 +61,7 @@ uint64_t latency_percentile(const uint64_t histogram[LATENCY_BUCKETS], unsigned 
 		return 0;
 	for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
 		below += histogram[i];
-		if (below * 100 >= all * percent)
+		if ((double)below * 100 >= (double)all * percent)
 			return 2ull << i;
 	}
 	return 2ull << (LATENCY_BUCKETS - 1);

@@ -34,6 +34,6 @@ static inline uint64_t latency_cost(uint32_t len)
 }
 
 /* Upper end, in microseconds, of the bucket that holds the @percent'th of all samples; 0: none. */
-uint64_t latency_percentile(const uint64_t histogram[LATENCY_BUCKETS], unsigned percent);
+uint64_t latency_percentile(const uint64_t histogram[LATENCY_BUCKETS], double percent);
 
 #endif

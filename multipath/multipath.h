@@ -153,7 +153,7 @@ struct path {
 	uint8_t rank;	     /* enum path_rank, as published */
 	bool counted;	     /* where the head counts it while usable */
 	char reason[160];    /* why not usable, why refused, or why used last; else empty */
-	uint64_t changed;    /* loop time of the last change of usable or ana_state */
+	uint64_t changed;    /* loop time of the last change of usable or rank */
 	unsigned slot;	     /* among the head's paths */
 	bool fresh;	     /* its lane or association is new to the workers */
 	uint64_t announcing; /* until all of them have said that they know; 0: they do */
@@ -200,7 +200,7 @@ struct path_totals {
 };
 void path_totals(const struct path *p, struct path_totals *t);
 /* 99th percentile etc. of all that the path has done, in microseconds; 0: nothing yet. */
-uint64_t path_latency(const struct path *p, unsigned percent);
+uint64_t path_latency(const struct path *p, double percent);
 
 /* Counters of one head on one worker; the worker writes, anybody reads. */
 struct head_stats {
@@ -264,7 +264,10 @@ struct mp_subsys {
  * gets no new I/O; what is on it finishes.
  */
 void path_set_admin(struct path *p, enum path_admin admin);
-/* @weight: 1..1000, for policies that divide I/O up. */
+/* Of a usable path: "optimized", "non-optimized", "standby" or "last". */
+const char *path_rank_name(const struct path *p);
+/* @weight: 1..PATH_WEIGHT_MAX, for policies that divide I/O up. */
+#define PATH_WEIGHT_MAX 1000
 void path_set_weight(struct path *p, unsigned weight);
 /* Refused paths get another try: a reason may be gone (an NSID is free, say). */
 void mp_subsys_reconsider(struct mp_subsys *ss);

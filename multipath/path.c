@@ -320,9 +320,7 @@ static const char *used_last(const struct path *p, char *buf, size_t len)
 	uint64_t now = loop_now(p->up->ss->mp->control);
 
 	if (p->up->damped_until > now) {
-		snprintf(buf, len, "used last for %llu s more: lost %u times in a row",
-			 (unsigned long long)((p->up->damped_until - now) / NSEC_PER_SEC),
-			 p->up->flaps);
+		snprintf(buf, len, "used last: lost %u times in a row", p->up->flaps);
 		return buf;
 	}
 	return path_slow(p);
@@ -339,19 +337,21 @@ void path_judge(struct path *p)
 {
 	char buf[sizeof(p->reason)] = "";
 	const char *why = unusable(p, buf, sizeof(buf)), *last = NULL;
+	uint8_t rank;
 
-	if (p->usable != !why) {
-		p->changed = loop_now(p->up->ss->mp->control);
+	if (p->usable != !why)
 		log_notice("path %s/%u of namespace %u: %s%s", p->up->cfg.name, p->nsid,
 			   p->head->nsid, why ? "not usable: " : "usable, ANA ",
 			   why ? why : ana_state_name(p->ana_state));
-	}
+	if (!why)
+		last = used_last(p, buf, sizeof(buf));
+	rank = why ? RANK_NONE : rank_of(p, last);
+	if (p->usable != !why || p->rank != rank)
+		p->changed = loop_now(p->up->ss->mp->control);
 	uncount(p);
 	p->usable = !why;
 	count(p);
-	if (!why)
-		last = used_last(p, buf, sizeof(buf));
-	p->rank = why ? RANK_NONE : rank_of(p, last);
+	p->rank = rank;
 	p->suspect = false;
 	snprintf(p->reason, sizeof(p->reason), "%s", why ? why : last ? last : "");
 }
@@ -381,6 +381,17 @@ const char *path_admin_name(enum path_admin a)
 	};
 
 	return names[a];
+}
+
+const char *path_rank_name(const struct path *p)
+{
+	static const char *const names[] = {
+		[RANK_OPTIMIZED] = "optimized", [RANK_NONOPTIMIZED] = "non-optimized",
+		[RANK_STANDBY] = "standby",	[RANK_STANDBY_NONOPTIMIZED] = "standby",
+		[RANK_LAST] = "last",		[RANK_LAST_NONOPTIMIZED] = "last",
+	};
+
+	return names[p->rank];
 }
 
 void path_set_admin(struct path *p, enum path_admin admin)
