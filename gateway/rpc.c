@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "gateway/gateway.h"
-#include "gateway/rpc_methods.h"
+#include "gateway/rpc_answer.h"
 #include "gateway/rpc_socket.h"
 #include "transport/log.h"
 

@@ -1,42 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/rpc_methods.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "gateway/rpc.h"
+#include "gateway/rpc_namespace.h"
 #include "gateway/rpc_path.h"
 #include "gateway/rpc_show.h"
+#include "transport/log.h"
 #include "transport/version.h"
 
-#define MAX_PARAMS 2
-
-/* All parameters are strings so far. */
-struct method {
-	const char *name;
-	/* The result, or NULL with @err set. @params is an object that has been checked. */
-	json_t *(*call)(struct gateway *gw, const json_t *params, struct rpc_error *err);
-	const char *required[MAX_PARAMS], *optional[MAX_PARAMS];
-};
-
-void rpc_fail(struct rpc_error *err, enum rpc_code code, const char *fmt, ...)
-{
-	va_list ap;
-
-	err->code = code;
-	va_start(ap, fmt);
-	vsnprintf(err->message, sizeof(err->message), fmt, ap);
-	va_end(ap);
-}
-
 /* NULL when it was not given. */
-static const char *param(const json_t *params, const char *name)
+static const char *text_of(const json_t *params, const char *name)
 {
 	return json_string_value(json_object_get(params, name));
 }
 
-/* ---- methods ---- */
+/* 0 when it was not given. */
+static uint32_t number_of(const json_t *params, const char *name)
+{
+	return (uint32_t)json_integer_value(json_object_get(params, name));
+}
+
+/* ---- the daemon ---- */
 
 static json_t *get_version(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
@@ -52,11 +38,13 @@ static json_t *get_status(struct gateway *gw, const json_t *params, struct rpc_e
 static bool list_of(const struct gateway *gw, const json_t *params, const struct subsystem **only,
 		    struct rpc_error *err)
 {
-	const char *nqn = param(params, "subsystem");
+	const char *nqn = text_of(params, "subsystem");
 
 	*only = nqn ? rpc_subsystem(gw, nqn, err) : NULL;
 	return !nqn || *only;
 }
+
+/* ---- paths ---- */
 
 static json_t *list_paths(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
@@ -72,41 +60,84 @@ static json_t *list_paths(struct gateway *gw, const json_t *params, struct rpc_e
 	return list;
 }
 
+static bool find_path(struct gateway *gw, const json_t *params, struct rpc_path *p,
+		      struct rpc_error *err)
+{
+	return rpc_path_find(gw, text_of(params, "path"), text_of(params, "subsystem"), p, err);
+}
+
 static json_t *get_path(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
 	struct rpc_path p;
 
-	if (!rpc_path_find(gw, param(params, "path"), param(params, "subsystem"), &p, err))
-		return NULL;
-	return show_path(gw, &p);
+	return find_path(gw, params, &p, err) ? show_path(gw, &p) : NULL;
 }
 
-static json_t *set_path(struct gateway *gw, const json_t *params, enum path_admin admin,
-			struct rpc_error *err)
+/* One that shows a namespace: what is set of a path is not kept for one to come. */
+static bool find_real_path(struct gateway *gw, const json_t *params, struct rpc_path *p,
+			   struct rpc_error *err)
+{
+	if (!find_path(gw, params, p, err))
+		return false;
+	if (!p->path)
+		rpc_fail(err, RPC_REFUSED,
+			 "upstream %s shows no namespace, so there is no path to change; \"nvmegw "
+			 "path show %s\" tells why",
+			 p->up->cfg.name, p->up->cfg.name);
+	return p->path;
+}
+
+static json_t *set_admin(struct gateway *gw, const json_t *params, enum path_admin admin,
+			 struct rpc_error *err)
 {
 	struct rpc_path p;
 
-	if (!rpc_path_find(gw, param(params, "path"), param(params, "subsystem"), &p, err))
+	if (!find_real_path(gw, params, &p, err))
 		return NULL;
-	if (!p.path) {
-		rpc_fail(err, RPC_REFUSED,
-			 "upstream %s shows no namespace, so there is no path to enable or disable",
-			 p.up->cfg.name);
-		return NULL;
-	}
+	log_notice("path %s/%u: %s", p.up->cfg.name, p.path->nsid, path_admin_name(admin));
 	path_set_admin(p.path, admin);
 	return show_path(gw, &p);
 }
 
 static json_t *enable_path(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
-	return set_path(gw, params, PATH_ENABLED, err);
+	return set_admin(gw, params, PATH_ENABLED, err);
+}
+
+static json_t *standby_path(struct gateway *gw, const json_t *params, struct rpc_error *err)
+{
+	return set_admin(gw, params, PATH_STANDBY, err);
 }
 
 static json_t *disable_path(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
-	return set_path(gw, params, PATH_DISABLED, err);
+	return set_admin(gw, params, PATH_DISABLED, err);
 }
+
+static json_t *set_weight(struct gateway *gw, const json_t *params, struct rpc_error *err)
+{
+	uint32_t weight = number_of(params, "weight");
+	struct rpc_path p;
+
+	if (!find_real_path(gw, params, &p, err))
+		return NULL;
+	log_notice("path %s/%u: weight %u", p.up->cfg.name, p.path->nsid, weight);
+	path_set_weight(p.path, weight);
+	return show_path(gw, &p);
+}
+
+static json_t *reset_path(struct gateway *gw, const json_t *params, struct rpc_error *err)
+{
+	struct rpc_path p;
+
+	if (!find_path(gw, params, &p, err))
+		return NULL;
+	log_notice("upstream %s: reset by the administrator", p.up->cfg.name);
+	upstream_reset(p.up);
+	return show_path(gw, &p);
+}
+
+/* ---- namespaces ---- */
 
 static json_t *list_namespaces(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
@@ -125,6 +156,70 @@ static json_t *list_namespaces(struct gateway *gw, const json_t *params, struct 
 	}
 	return list;
 }
+
+static json_t *get_namespace(struct gateway *gw, const json_t *params, struct rpc_error *err)
+{
+	struct subsystem *ss;
+	const struct head *h = rpc_namespace(gw, number_of(params, "namespace"),
+					     text_of(params, "subsystem"), &ss, err);
+
+	return h ? show_namespace_and_paths(ss, h) : NULL;
+}
+
+/* ---- policies ---- */
+
+static bool parse_policy(const char *name, enum mp_policy *policy, struct rpc_error *err)
+{
+	char names[128] = "";
+	size_t len = 0;
+
+	if (mp_policy_parse(name, policy) == 0)
+		return true;
+	for (enum mp_policy p = 0; p < MP_POLICY_COUNT; p++)
+		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", p ? ", " : "",
+					mp_policy_name(p));
+	rpc_fail(err, RPC_INVALID_PARAMS, "there is no policy %.100s, but these: %s", name, names);
+	return false;
+}
+
+static json_t *show_policy(const struct subsystem *ss, enum mp_policy policy, uint32_t nsid)
+{
+	return json_pack("{s:s, s:s, s:o}", "policy", mp_policy_name(policy), "subsystem", ss->nqn,
+			 "nsid", nsid ? json_integer(nsid) : json_null());
+}
+
+static json_t *set_one_policy(struct gateway *gw, const json_t *params, enum mp_policy policy,
+			      struct rpc_error *err)
+{
+	struct subsystem *ss;
+	struct head *h = rpc_namespace(gw, number_of(params, "namespace"),
+				       text_of(params, "subsystem"), &ss, err);
+
+	if (!h)
+		return NULL;
+	log_notice("namespace %u of %s: policy %s", h->nsid, ss->nqn, mp_policy_name(policy));
+	head_set_policy(h, policy);
+	return show_policy(ss, policy, h->nsid);
+}
+
+static json_t *set_policy(struct gateway *gw, const json_t *params, struct rpc_error *err)
+{
+	enum mp_policy policy;
+	struct subsystem *ss;
+
+	if (!parse_policy(text_of(params, "policy"), &policy, err))
+		return NULL;
+	if (number_of(params, "namespace"))
+		return set_one_policy(gw, params, policy, err);
+	ss = rpc_subsystem_or_only(gw, text_of(params, "subsystem"), err);
+	if (!ss)
+		return NULL;
+	log_notice("subsystem %s: policy %s", ss->nqn, mp_policy_name(policy));
+	mp_subsys_set_policy(ss->mp, policy);
+	return show_policy(ss, policy, 0);
+}
+
+/* ---- controllers ---- */
 
 static void append_controllers(json_t *list, const struct subsystem *ss)
 {
@@ -150,159 +245,52 @@ static json_t *list_controllers(struct gateway *gw, const json_t *params, struct
 	return list;
 }
 
-static const struct method methods[] = {
-	{.name = "status", .call = get_status},
-	{.name = "version", .call = get_version},
-	{"path.list", list_paths, .optional = {"subsystem"}},
-	{"path.show", get_path, .required = {"path"}, .optional = {"subsystem"}},
-	{"path.enable", enable_path, .required = {"path"}, .optional = {"subsystem"}},
-	{"path.disable", disable_path, .required = {"path"}, .optional = {"subsystem"}},
-	{"namespace.list", list_namespaces, .optional = {"subsystem"}},
-	{"controller.list", list_controllers, .optional = {"subsystem"}},
+/* ---- the table ---- */
+
+#define SUBSYSTEM .name = "subsystem", .optional = true
+
+static const struct rpc_param no_params[] = {{0}};
+static const struct rpc_param list_params[] = {{SUBSYSTEM}, {0}};
+static const struct rpc_param path_params[] = {{.name = "path"}, {SUBSYSTEM}, {0}};
+static const struct rpc_param weight_params[] = {
+	{.name = "path"},
+	{.name = "weight", .max = PATH_WEIGHT_MAX},
+	{SUBSYSTEM},
+	{0},
+};
+static const struct rpc_param namespace_params[] = {
+	{.name = "namespace", .max = UINT32_MAX},
+	{SUBSYSTEM},
+	{0},
+};
+static const struct rpc_param policy_params[] = {
+	{.name = "policy"},
+	{.name = "namespace", .max = UINT32_MAX, .optional = true},
+	{SUBSYSTEM},
 	{0},
 };
 
-/* ---- requests ---- */
+static const struct rpc_method methods[] = {
+	{"status", get_status, no_params},
+	{"version", get_version, no_params},
+	{"path.list", list_paths, list_params},
+	{"path.show", get_path, path_params},
+	{"path.enable", enable_path, path_params},
+	{"path.standby", standby_path, path_params},
+	{"path.disable", disable_path, path_params},
+	{"path.weight", set_weight, weight_params},
+	{"path.reset", reset_path, path_params},
+	{"namespace.list", list_namespaces, list_params},
+	{"namespace.show", get_namespace, namespace_params},
+	{"policy.set", set_policy, policy_params},
+	{"controller.list", list_controllers, list_params},
+	{0},
+};
 
-static const struct method *find_method(const char *name)
+const struct rpc_method *rpc_method(const char *name)
 {
-	for (const struct method *m = methods; m->name; m++)
+	for (const struct rpc_method *m = methods; m->name; m++)
 		if (!strcmp(m->name, name))
 			return m;
 	return NULL;
-}
-
-static bool among(const char *const names[MAX_PARAMS], const char *name)
-{
-	for (unsigned i = 0; i < MAX_PARAMS && names[i]; i++)
-		if (!strcmp(names[i], name))
-			return true;
-	return false;
-}
-
-static bool check_params(const struct method *m, const json_t *params, struct rpc_error *err)
-{
-	const char *name;
-	json_t *value;
-
-	if (!json_is_object(params)) {
-		rpc_fail(err, RPC_INVALID_PARAMS, "%s: \"params\" must be an object", m->name);
-		return false;
-	}
-	json_object_foreach((json_t *)params, name, value) {
-		if (!among(m->required, name) && !among(m->optional, name)) {
-			rpc_fail(err, RPC_INVALID_PARAMS, "%s: unknown parameter \"%.100s\"",
-				 m->name, name);
-			return false;
-		}
-		if (!json_is_string(value)) {
-			rpc_fail(err, RPC_INVALID_PARAMS, "%s: \"%s\" must be a string", m->name,
-				 name);
-			return false;
-		}
-	}
-	for (unsigned i = 0; i < MAX_PARAMS && m->required[i]; i++)
-		if (!json_object_get(params, m->required[i])) {
-			rpc_fail(err, RPC_INVALID_PARAMS, "%s: parameter \"%s\" is missing",
-				 m->name, m->required[i]);
-			return false;
-		}
-	return true;
-}
-
-static json_t *call(struct gateway *gw, const char *name, json_t *given, struct rpc_error *err)
-{
-	const struct method *m = find_method(name);
-	json_t *params, *result = NULL;
-
-	if (!m) {
-		rpc_fail(err, RPC_NO_METHOD, "there is no method \"%.100s\"", name);
-		return NULL;
-	}
-	params = given ? json_incref(given) : json_object();
-	if (check_params(m, params, err))
-		result = m->call(gw, params, err);
-	json_decref(params);
-	return result;
-}
-
-static bool valid_id(const json_t *id)
-{
-	return json_is_string(id) || json_is_number(id) || json_is_null(id);
-}
-
-/* NULL, or what is wrong (section 4 of JSON-RPC 2.0). */
-static const char *invalid(const json_t *req)
-{
-	const char *version = json_string_value(json_object_get(req, "jsonrpc"));
-	const json_t *id = json_object_get(req, "id");
-
-	if (json_is_array(req))
-		return "batches are not supported; send one request a line";
-	if (!json_is_object(req))
-		return "a request is an object";
-	if (!version || strcmp(version, "2.0"))
-		return "\"jsonrpc\" must be \"2.0\"";
-	if (!json_is_string(json_object_get(req, "method")))
-		return "\"method\" must be a string";
-	if (id && !valid_id(id))
-		return "\"id\" must be a string, a number or null";
-	return NULL;
-}
-
-/* Takes over @result. */
-static json_t *answer(json_t *id, json_t *result, const struct rpc_error *err)
-{
-	json_t *a = json_object();
-
-	json_object_set_new(a, "jsonrpc", json_string("2.0"));
-	json_object_set_new(a, "id", id ? json_incref(id) : json_null());
-	if (result)
-		json_object_set_new(a, "result", result);
-	else
-		json_object_set_new(a, "error",
-				    json_pack("{s:i, s:o}", "code", (int)err->code, "message",
-					      show_text(err->message)));
-	return a;
-}
-
-static json_t *answer_request(struct gateway *gw, json_t *req)
-{
-	json_t *id = json_object_get(req, "id"), *result;
-	const char *problem = invalid(req);
-	struct rpc_error err;
-
-	if (problem) {
-		rpc_fail(&err, RPC_INVALID_REQUEST, "%s", problem);
-		return answer(valid_id(id) ? id : NULL, NULL, &err);
-	}
-	result = call(gw, json_string_value(json_object_get(req, "method")),
-		      json_object_get(req, "params"), &err);
-	if (id)
-		return answer(id, result, &err);
-	json_decref(result); /* a notification */
-	return NULL;
-}
-
-json_t *rpc_answer(struct gateway *gw, const char *text, size_t len)
-{
-	json_error_t e;
-	json_t *req = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e), *a;
-	struct rpc_error err;
-
-	if (!req) {
-		rpc_fail(&err, RPC_PARSE, "not JSON at byte %d: %s", e.position, e.text);
-		return answer(NULL, NULL, &err);
-	}
-	a = answer_request(gw, req);
-	json_decref(req);
-	return a;
-}
-
-json_t *rpc_answer_too_long(void)
-{
-	struct rpc_error err;
-
-	rpc_fail(&err, RPC_INVALID_REQUEST, "a request may have %u bytes at most", RPC_MAX_LINE);
-	return answer(NULL, NULL, &err);
 }

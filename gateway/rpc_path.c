@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/rpc_namespace.h"
+
 char *rpc_path_name(const struct rpc_path *p, char buf[RPC_PATH_NAME_MAX])
 {
 	if (p->path)
@@ -30,18 +32,6 @@ bool rpc_path_next(const struct gateway *gw, const struct subsystem *only, struc
 	}
 	p->path = TAILQ_FIRST(&p->up->paths);
 	return true;
-}
-
-struct subsystem *rpc_subsystem(const struct gateway *gw, const char *nqn, struct rpc_error *err)
-{
-	struct subsystem *ss;
-
-	TAILQ_FOREACH(ss, &gw->subsystems, link)
-		if (!strcmp(ss->nqn, nqn))
-			return ss;
-	rpc_fail(err, RPC_NOT_FOUND,
-		 "no subsystem %s is exported; \"nvmegw status\" lists those that are", nqn);
-	return NULL;
 }
 
 bool rpc_path_find(const struct gateway *gw, const char *name, const char *nqn,

@@ -7,7 +7,7 @@
 #define GATEWAY_RPC_PATH_H
 
 #include "gateway/gateway.h"
-#include "gateway/rpc_methods.h"
+#include "gateway/rpc_error.h"
 
 #define RPC_PATH_NAME_MAX (MP_NAME_MAX + 12)
 
@@ -21,9 +21,6 @@ char *rpc_path_name(const struct rpc_path *p, char buf[RPC_PATH_NAME_MAX]);
 
 /* The path after @p, or the first one for an all zero @p; only of @only unless that is NULL. */
 bool rpc_path_next(const struct gateway *gw, const struct subsystem *only, struct rpc_path *p);
-
-/* The exported subsystem @nqn; NULL with @err set. */
-struct subsystem *rpc_subsystem(const struct gateway *gw, const char *nqn, struct rpc_error *err);
 
 /* The one path of that name; @nqn may be NULL. False with @err set when there is none or several.
  */

@@ -11,12 +11,20 @@
 #include "gateway/controller.h"
 #include "gateway/rpc_path.h"
 
-/* Of any bytes: what is not UTF-8 shows as question marks. */
-json_t *show_text(const char *text);
-
 json_t *show_status(const struct gateway *gw);
 json_t *show_path(const struct gateway *gw, const struct rpc_path *p);
+json_t *show_upstream(const struct subsystem *ss, const struct upstream *up);
 json_t *show_namespace(const struct subsystem *ss, const struct head *h);
+/* The same with its paths. */
+json_t *show_namespace_and_paths(struct subsystem *ss, const struct head *h);
 json_t *show_controller(const struct controller *c);
+
+/* ---- parts of them ---- */
+
+/* Its address, what it is named by, how often it was lost: the same for an upstream and a path. */
+void rpc_put_upstream(json_t *o, const struct subsystem *ss, const struct upstream *up);
+/* Loop time since when the upstream is in its state. */
+uint64_t rpc_upstream_since(const struct upstream *up);
+unsigned rpc_usable_paths(const struct head *h);
 
 #endif

@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #include "gateway/rpc.h"
-#include "gateway/rpc_methods.h"
+#include "gateway/rpc_answer.h"
+#include "gateway/rpc_error.h"
 #include "tests/unit/fake_host.h"
 #include "tests/unit/fake_upstream.h"
 
@@ -201,6 +202,25 @@ static void parameters_are_checked(void **state)
 	is_error(ask("path.show", "{\"path\":1}"), RPC_INVALID_PARAMS, "string");
 	is_error(ask("path.show", "{\"path\":\"up1/1\",\"subsystem\":null}"), RPC_INVALID_PARAMS,
 		 "subsystem");
+	is_error(ask("path.weight", "{\"path\":\"up1/1\"}"), RPC_INVALID_PARAMS, "weight");
+	is_error(ask("policy.set", "{}"), RPC_INVALID_PARAMS, "policy");
+	is_error(ask("namespace.show", "{}"), RPC_INVALID_PARAMS, "namespace");
+}
+
+static void numbers_are_checked(void **state)
+{
+	static const char *const bad[] = {"0",	   "1001", "-1",   "1.0", "1e2",
+					  "\"1\"", "null", "true", "[1]", "9223372036854775807"};
+	char params[128];
+
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(params, sizeof(params), "{\"path\":\"up1/1\",\"weight\":%s}", bad[i]);
+		is_error(ask("path.weight", params), RPC_INVALID_PARAMS, "from 1 to 1000");
+	}
+	is_error(ask("namespace.show", "{\"namespace\":0}"), RPC_INVALID_PARAMS, "namespace");
+	is_error(ask("namespace.show", "{\"namespace\":4294967296}"), RPC_INVALID_PARAMS,
+		 "4294967295");
+	is_error(ask("namespace.show", "{\"namespace\":4294967295}"), RPC_NOT_FOUND, "4294967295");
 }
 
 static void id_comes_back(void **state)
@@ -245,8 +265,14 @@ static void paths_are_listed(void **state)
 	assert_int_equal(number_of(p, "nsid"), gw_nsid());
 	assert_int_equal(number_of(p, "upstream_nsid"), 1);
 	assert_true(is_true(p, "usable"));
+	assert_string_equal(text_of(p, "state"), "optimized");
 	assert_string_equal(text_of(p, "ana_state"), "optimized");
 	assert_string_equal(text_of(p, "admin"), "enabled");
+	assert_int_equal(number_of(p, "weight"), 1);
+	assert_string_equal(text_of(p, "uuid"), "05050505-0505-0505-0505-050505050505");
+	assert_int_equal(number_of(p, "cntlid"), 102);
+	assert_int_equal(number_of(p, "flaps"), 0);
+	assert_int_equal(number_of(p, "p99_latency_us"), 0);
 	assert_string_equal(text_of(p, "reason"), "");
 	assert_int_equal(number_of(p, "reads"), 0);
 	json_decref(list);
@@ -266,6 +292,7 @@ static void upstreams_without_paths_are_listed(void **state)
 {
 	json_t *list = result_of("path.list", "{}");
 	static const char *const reasons[] = {"no namespace", "refused"};
+	static const char *const states[] = {"empty", "down"};
 
 	assert_int_equal(json_array_size(list), 2);
 	for (unsigned i = 0; i < 2; i++) {
@@ -274,11 +301,13 @@ static void upstreams_without_paths_are_listed(void **state)
 		assert_string_equal(text_of(p, "path"), i ? "up2" : "up1");
 		assert_true(json_is_null(json_object_get(p, "nsid")));
 		assert_false(is_true(p, "usable"));
+		assert_string_equal(text_of(p, "state"), states[i]);
 		assert_non_null(strstr(text_of(p, "reason"), reasons[i]));
 	}
 	json_decref(list);
 	json_decref(result_of("path.show", "{\"path\":\"up2\"}"));
 	is_error(ask("path.disable", "{\"path\":\"up2\"}"), RPC_REFUSED, "up2");
+	is_error(ask("path.weight", "{\"path\":\"up2\",\"weight\":2}"), RPC_REFUSED, "up2");
 	is_error(ask("path.show", "{\"path\":\"up2/1\"}"), RPC_NOT_FOUND, "up2/1");
 }
 
@@ -287,16 +316,48 @@ static void admin_state_of_paths(void **state)
 	json_t *p = result_of("path.disable", "{\"path\":\"up1/1\"}");
 
 	assert_string_equal(text_of(p, "admin"), "disabled");
+	assert_string_equal(text_of(p, "state"), "disabled");
 	assert_false(is_true(p, "usable"));
 	assert_int_equal(number_of(p, "namespace_usable_paths"), 1);
 	assert_int_equal(gw_usable(), 1);
 	json_decref(p);
-	p = result_of("path.enable", "{\"path\":\"up1/1\"}");
+	p = result_of("path.standby", "{\"path\":\"up1/1\"}");
+	assert_string_equal(text_of(p, "admin"), "standby");
+	assert_string_equal(text_of(p, "state"), "standby");
 	assert_true(is_true(p, "usable"));
+	json_decref(p);
+	p = result_of("path.enable", "{\"path\":\"up1/1\"}");
+	assert_string_equal(text_of(p, "state"), "optimized");
 	assert_int_equal(gw_usable(), 2);
 	json_decref(p);
 	is_error(ask("path.enable", "{\"path\":\"nowhere/1\"}"), RPC_NOT_FOUND, "nowhere/1");
 	is_error(ask("path.show", "{\"path\":\"up1/1\",\"subsystem\":\"x\"}"), RPC_NOT_FOUND, "x");
+}
+
+/* Since it is what it is, not since it became usable. */
+static void time_is_that_of_the_state(void **state)
+{
+	struct path *path = TAILQ_FIRST(&TAILQ_FIRST(&gw_ss->mp->upstreams)->paths);
+	json_t *p;
+
+	path->changed -= 1000 * NSEC_PER_SEC;
+	p = result_of("path.weight", "{\"path\":\"up1/1\",\"weight\":2}");
+	assert_true(json_real_value(json_object_get(p, "since_seconds")) >= 1000);
+	json_decref(p);
+	p = result_of("path.standby", "{\"path\":\"up1/1\"}");
+	assert_true(json_real_value(json_object_get(p, "since_seconds")) < 500);
+	json_decref(p);
+}
+
+static void weights_of_paths(void **state)
+{
+	json_t *p = result_of("path.weight", "{\"path\":\"up2/1\",\"weight\":1000}");
+
+	assert_int_equal(number_of(p, "weight"), 1000);
+	json_decref(p);
+	p = result_of("path.show", "{\"path\":\"up1/1\"}");
+	assert_int_equal(number_of(p, "weight"), 1);
+	json_decref(p);
 }
 
 static void same_path_in_two_subsystems(void **state)
@@ -319,6 +380,62 @@ static void same_path_in_two_subsystems(void **state)
 	list = result_of("namespace.list", "{\"subsystem\":\"" OTHER_NQN "\"}");
 	assert_int_equal(json_array_size(list), 1);
 	json_decref(list);
+	is_error(ask("namespace.show", "{\"namespace\":1}"), RPC_AMBIGUOUS, "--subsystem");
+	list = result_of("namespace.show", "{\"namespace\":1,\"subsystem\":\"" OTHER_NQN "\"}");
+	assert_string_equal(text_of(list, "subsystem"), OTHER_NQN);
+	json_decref(list);
+	is_error(ask("namespace.show", "{\"namespace\":9,\"subsystem\":\"" OTHER_NQN "\"}"),
+		 RPC_NOT_FOUND, OTHER_NQN);
+}
+
+/* By subsystem, in their order. */
+static void policies_are(const char *first, const char *second)
+{
+	json_t *list = result_of("namespace.list", "{}");
+
+	assert_string_equal(text_of(json_array_get(list, 0), "policy"), first);
+	if (second)
+		assert_string_equal(text_of(json_array_get(list, 1), "policy"), second);
+	json_decref(list);
+}
+
+static void policies_of_two_subsystems(void **state)
+{
+	gw_spin(200);
+	is_error(ask("policy.set", "{\"policy\":\"numa\"}"), RPC_AMBIGUOUS, "--subsystem");
+	is_error(ask("policy.set", "{\"policy\":\"numa\",\"namespace\":1}"), RPC_AMBIGUOUS,
+		 "--subsystem");
+	policies_are("failover", "failover");
+	json_decref(
+		result_of("policy.set", "{\"policy\":\"numa\",\"subsystem\":\"" OTHER_NQN "\"}"));
+	policies_are("failover", "numa");
+	json_decref(result_of("policy.set", "{\"policy\":\"queue-depth\",\"subsystem\":"
+					    "\"" FAKE_GW_NQN "\",\"namespace\":1}"));
+	policies_are("queue-depth", "numa");
+}
+
+static void policies_are_set(void **state)
+{
+	json_t *p = result_of("policy.set", "{\"policy\":\"round-robin\"}"), *s;
+
+	assert_string_equal(text_of(p, "policy"), "round-robin");
+	assert_string_equal(text_of(p, "subsystem"), FAKE_GW_NQN);
+	assert_true(json_is_null(json_object_get(p, "nsid")));
+	json_decref(p);
+	policies_are("round-robin", NULL);
+	p = result_of("policy.set", "{\"policy\":\"service-time\",\"namespace\":1}");
+	assert_int_equal(number_of(p, "nsid"), 1);
+	json_decref(p);
+	policies_are("service-time", NULL);
+	s = result_of("status", "{}"); /* the subsystem's own is for namespaces to come */
+	assert_string_equal(text_of(json_array_get(json_object_get(s, "subsystems"), 0), "policy"),
+			    "round-robin");
+	json_decref(s);
+	is_error(ask("policy.set", "{\"policy\":\"best\"}"), RPC_INVALID_PARAMS, "queue-depth");
+	is_error(ask("policy.set", "{\"policy\":\"numa\",\"namespace\":8}"), RPC_NOT_FOUND, "8");
+	is_error(ask("policy.set", "{\"policy\":\"numa\",\"subsystem\":\"x\"}"), RPC_NOT_FOUND,
+		 "x");
+	policies_are("service-time", NULL);
 }
 
 static void namespaces_are_listed(void **state)
@@ -335,7 +452,191 @@ static void namespaces_are_listed(void **state)
 	assert_int_equal(number_of(n, "paths"), 2);
 	assert_int_equal(number_of(n, "usable_paths"), 2);
 	assert_int_equal(number_of(n, "held"), 0);
+	assert_string_equal(text_of(n, "policy"), "failover");
+	assert_string_equal(text_of(n, "write_retry"), "fenced");
 	json_decref(list);
+}
+
+static void one_namespace_is_shown(void **state)
+{
+	json_t *n = result_of("namespace.show", "{\"namespace\":1}"), *paths;
+
+	paths = json_object_get(n, "path_list");
+	assert_int_equal(json_array_size(paths), 2);
+	assert_string_equal(text_of(json_array_get(paths, 0), "path"), "up1/1");
+	assert_string_equal(text_of(json_array_get(paths, 1), "path"), "up2/1");
+	assert_true(json_is_null(json_object_get(n, "without_path_seconds")));
+	json_decref(n);
+	json_decref(result_of("path.disable", "{\"path\":\"up1/1\"}"));
+	json_decref(result_of("path.disable", "{\"path\":\"up2/1\"}"));
+	n = result_of("namespace.show", "{\"namespace\":1}");
+	assert_true(json_is_real(json_object_get(n, "without_path_seconds")));
+	assert_string_equal(text_of(n, "ana_state"), "inaccessible");
+	json_decref(n);
+}
+
+/* ---- what goes wrong ---- */
+
+/* An I/O command of 8 blocks. */
+static uint16_t send_io(struct tgt_qpair *qp, uint8_t opcode, uint32_t lba)
+{
+	static const uint8_t data[4096];
+	struct nvme_sqe sqe = {
+		.opcode = opcode,
+		.nsid = htole32(gw_nsid()),
+		.cdw10 = htole32(lba),
+		.cdw12 = htole32(7),
+	};
+
+	return host_send(qp, &sqe, opcode == nvme_cmd_write ? data : NULL, sizeof(data));
+}
+
+static json_t *path_of(const char *name)
+{
+	char params[64];
+
+	snprintf(params, sizeof(params), "{\"path\":\"%s\"}", name);
+	return result_of("path.show", params);
+}
+
+static void path_is(const char *name, const char *state)
+{
+	json_t *p = path_of(name);
+
+	assert_string_equal(text_of(p, "state"), state);
+	json_decref(p);
+}
+
+static void usable_within(unsigned paths, uint64_t ns)
+{
+	uint64_t begun = loop_now_exact(gw->control);
+
+	while (gw_usable() != paths && loop_now_exact(gw->control) - begun < ns)
+		gw_spin(1);
+	assert_int_equal(gw_usable(), paths);
+}
+
+static void latencies_are_shown(void **state)
+{
+	struct tgt_qpair *qp = host_io_queue(host_controller(FAKE_GW_NQN), 1);
+	json_t *p;
+
+	for (unsigned i = 0; i < 20; i++) {
+		send_io(qp, nvme_cmd_read, 8 * i);
+		gw_spin(5);
+	}
+	p = path_of("up1/1");
+	assert_int_equal(number_of(p, "reads"), 20);
+	assert_int_equal(number_of(p, "inflight"), 0);
+	assert_true(number_of(p, "p50_latency_us") > 0);
+	assert_true(number_of(p, "p99_latency_us") >= number_of(p, "p50_latency_us"));
+	assert_true(number_of(p, "p999_latency_us") >= number_of(p, "p99_latency_us"));
+	/* Percentiles are the upper ends of their buckets. */
+	assert_true(number_of(p, "average_latency_us") <= number_of(p, "p999_latency_us"));
+	json_decref(p);
+}
+
+static int setup_flapping(void **state)
+{
+	defaults();
+	gw_subsys_cfg.mp.flap_hold = 60 * NSEC_PER_SEC;
+	gw_start(2);
+	return 0;
+}
+
+static void flapping_is_shown_and_forgotten(void **state)
+{
+	json_t *p;
+	int left;
+
+	for (unsigned i = 0; i < 3; i++) {
+		path_is("up1/1", "optimized");
+		fake_cut(1);
+		usable_within(1, NSEC_PER_SEC);
+		path_is("up1/1", "down");
+		usable_within(2, 5 * NSEC_PER_SEC);
+	}
+	p = path_of("up1/1");
+	assert_string_equal(text_of(p, "state"), "last");
+	assert_true(is_true(p, "usable"));
+	assert_non_null(strstr(text_of(p, "reason"), "lost 3 times in a row"));
+	assert_int_equal(number_of(p, "flaps"), 3);
+	assert_int_equal(number_of(p, "losses"), 3);
+	left = number_of(p, "damped_seconds");
+	assert_true(left > 50 && left <= 60);
+	json_decref(p);
+	p = result_of("path.reset", "{\"path\":\"up1/1\"}");
+	assert_string_equal(text_of(p, "state"), "down");
+	assert_non_null(strstr(text_of(p, "reason"), "administrator"));
+	json_decref(p);
+	usable_within(2, 5 * NSEC_PER_SEC);
+	p = path_of("up1/1");
+	assert_string_equal(text_of(p, "state"), "optimized");
+	assert_string_equal(text_of(p, "reason"), "");
+	assert_int_equal(number_of(p, "flaps"), 0);
+	assert_int_equal(number_of(p, "damped_seconds"), 0);
+	assert_int_equal(number_of(p, "losses"), 3);
+	json_decref(p);
+	is_error(ask("path.reset", "{\"path\":\"up9/1\"}"), RPC_NOT_FOUND, "up9/1");
+}
+
+static int setup_patient(void **state)
+{
+	defaults();
+	fake_ctrls[2].down = true;
+	gw_upstream_cfg[1].mp.reconnect_delay = 3600 * NSEC_PER_SEC;
+	gw_start(1);
+	gw_spin(50);
+	return 0;
+}
+
+/* Also one that has never shown a namespace, and does not wait for its next attempt. */
+static void reset_connects_at_once(void **state)
+{
+	unsigned before = fake_ctrls[2].connects;
+
+	gw_spin(100);
+	path_is("up2", "down");
+	fake_ctrls[2].down = false;
+	json_decref(result_of("path.reset", "{\"path\":\"up2\"}"));
+	usable_within(2, 5 * NSEC_PER_SEC);
+	assert_true(fake_ctrls[2].connects > before);
+	path_is("up2/1", "optimized");
+}
+
+static void lost_writes_are_shown(void **state)
+{
+	struct tgt_qpair *qp = host_io_queue(host_controller(FAKE_GW_NQN), 1);
+	uint16_t lost, later;
+	json_t *s, *q, *n;
+
+	fake_ctrls[1].stuck = true;
+	lost = send_io(qp, nvme_cmd_write, 0);
+	gw_spin(10);
+	fake_ctrls[1].down = true;
+	fake_cut(1);
+	usable_within(1, NSEC_PER_SEC);
+	gw_spin(20);
+	assert_true(host_answer(lost)->there); /* over the other path */
+	assert_int_equal(host_answer(lost)->status, 0);
+	later = send_io(qp, nvme_cmd_write, 0);
+	gw_spin(20);
+	assert_false(host_answer(later)->there);
+
+	s = result_of("status", "{}");
+	assert_int_equal(json_array_size(json_object_get(s, "quarantines")), 1);
+	q = json_array_get(json_object_get(s, "quarantines"), 0);
+	assert_string_equal(text_of(q, "upstream"), "up1");
+	assert_int_equal(number_of(q, "cntlid"), 101);
+	assert_true(is_true(q, "writes_wait"));
+	assert_true(number_of(q, "seconds_left") > 50 && number_of(q, "seconds_left") <= 60);
+	json_decref(s);
+	n = result_of("namespace.show", "{\"namespace\":1}");
+	assert_int_equal(number_of(n, "fences"), 1);
+	assert_int_equal(number_of(n, "fenced"), 1);
+	assert_int_equal(number_of(n, "fenced_total"), 1);
+	assert_int_equal(number_of(n, "retried"), 1);
+	json_decref(n);
 }
 
 static void controllers_are_listed(void **state)
@@ -348,7 +649,7 @@ static void controllers_are_listed(void **state)
 	list = result_of("controller.list", "{}");
 	assert_int_equal(json_array_size(list), 2);
 	c = json_array_get(list, 0);
-	assert_int_equal(number_of(c, "cntlid"), host_ctrl(admin)->cntlid);
+	assert_int_equal(number_of(c, "cntlid"), host_ctrl(admin)->ident.cntlid);
 	assert_string_equal(text_of(c, "hostnqn"), FAKE_HOSTNQN);
 	assert_string_equal(text_of(c, "state"), "ready");
 	assert_int_equal(number_of(c, "io_queues"), 1);
@@ -388,6 +689,32 @@ static void status_is_shown(void **state)
 	assert_int_equal(number_of(ss, "usable_paths"), 2);
 	assert_int_equal(number_of(ss, "namespaces"), 1);
 	assert_int_equal(number_of(json_object_get(s, "nsids"), "namespaces"), 1);
+	assert_int_equal(json_array_size(json_object_get(s, "quarantines")), 0);
+	json_decref(s);
+}
+
+static void status_has_upstreams(void **state)
+{
+	json_t *s, *up;
+
+	fake_ctrls[1].down = true;
+	fake_cut(1);
+	usable_within(1, NSEC_PER_SEC);
+	s = result_of("status", "{}");
+	assert_int_equal(json_array_size(json_object_get(s, "upstreams")), 2);
+	up = json_array_get(json_object_get(s, "upstreams"), 0);
+	assert_string_equal(text_of(up, "name"), "up1");
+	assert_string_equal(text_of(up, "subsystem"), FAKE_GW_NQN);
+	assert_string_not_equal(text_of(up, "state"), "live");
+	assert_string_not_equal(text_of(up, "reason"), "");
+	assert_int_equal(number_of(up, "losses"), 1);
+	assert_int_equal(number_of(up, "flaps"), 1);
+	assert_int_equal(number_of(up, "paths"), 1);
+	assert_int_equal(number_of(up, "usable_paths"), 0);
+	up = json_array_get(json_object_get(s, "upstreams"), 1);
+	assert_string_equal(text_of(up, "state"), "live");
+	assert_int_equal(number_of(up, "losses"), 0);
+	assert_int_equal(number_of(up, "usable_paths"), 1);
 	json_decref(s);
 }
 
@@ -725,16 +1052,27 @@ int main(void)
 		T(invalid_requests),
 		T(unknown_methods),
 		T(parameters_are_checked),
+		T(numbers_are_checked),
 		T(id_comes_back),
 		T(notifications_get_no_answer),
 		T(paths_are_listed),
 		T_WITH(upstreams_without_paths_are_listed, setup_upstreams),
 		T(admin_state_of_paths),
+		T(time_is_that_of_the_state),
+		T(weights_of_paths),
 		T_WITH(same_path_in_two_subsystems, setup_two),
+		T_WITH(policies_of_two_subsystems, setup_two),
+		T(policies_are_set),
 		T(namespaces_are_listed),
+		T(one_namespace_is_shown),
+		T(latencies_are_shown),
+		T_WITH(flapping_is_shown_and_forgotten, setup_flapping),
+		T_WITH(reset_connects_at_once, setup_patient),
+		T(lost_writes_are_shown),
 		T(controllers_are_listed),
 		T(hostile_names_are_shown_safely),
 		T(status_is_shown),
+		T(status_has_upstreams),
 		T(half_requests),
 		T(many_in_one_write),
 		T(last_request_without_newline),

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON-RPC 2.0: from a request's text to its answer. Control loop only. */
+#ifndef GATEWAY_RPC_ANSWER_H
+#define GATEWAY_RPC_ANSWER_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+struct gateway;
+
+/* The answer to a request of @len bytes, the caller's to free; NULL: none is due. */
+json_t *rpc_answer(struct gateway *gw, const char *text, size_t len);
+/* The same for a request that was not read to its end. */
+json_t *rpc_answer_too_long(void);
+
+#endif
