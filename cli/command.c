@@ -5,39 +5,97 @@
 
 #include "cli/show.h"
 
+static const struct argument path_arg = {
+	.param = "path",
+	.name = "PATH",
+	.question = "which path?",
+	.hint = "\"nvmegw path list\" lists them",
+};
+static const struct argument weight_arg = {
+	.param = "weight",
+	.name = "N",
+	.question = "which weight?",
+	.hint = "an integer from 1 to 1000 is expected",
+	.number = true,
+};
+const struct argument namespace_arg = {
+	.param = "namespace",
+	.name = "NSID",
+	.question = "which namespace?",
+	.hint = "\"nvmegw namespace list\" lists them under NS",
+	.number = true,
+};
+static const struct argument policy_arg = {
+	.param = "policy",
+	.name = "POLICY",
+	.question = "which policy?",
+	.hint = "failover, round-robin, queue-depth, service-time or numa is expected",
+};
+
 static const struct command commands[] = {
 	{.words = {"status"},
 	 .method = "status",
 	 .show = show_status,
-	 .help = "the daemon, and in short what it exports"},
+	 .help = "the daemon, and in short what it exports and what is wrong"},
 	{.words = {"path", "list"},
 	 .method = "path.list",
 	 .show = show_paths,
-	 .help = "all paths: usable or why not, and what they carried",
+	 .help = "all paths: how they are used or why not, and what they carried",
 	 .subsystem = true},
 	{.words = {"path", "show"},
 	 .method = "path.show",
 	 .show = show_path,
 	 .help = "all that is known of one path",
-	 .path = true,
+	 .args = {&path_arg},
 	 .subsystem = true},
 	{.words = {"path", "enable"},
 	 .method = "path.enable",
 	 .show = show_path_admin,
 	 .help = "let I/O use the path",
-	 .path = true,
+	 .args = {&path_arg},
+	 .subsystem = true},
+	{.words = {"path", "standby"},
+	 .method = "path.standby",
+	 .show = show_path_admin,
+	 .help = "let I/O use the path only while there is no other",
+	 .args = {&path_arg},
 	 .subsystem = true},
 	{.words = {"path", "disable"},
 	 .method = "path.disable",
 	 .show = show_path_admin,
 	 .help = "no new I/O on the path; what is on it finishes",
-	 .path = true,
+	 .args = {&path_arg},
+	 .subsystem = true},
+	{.words = {"path", "weight"},
+	 .method = "path.weight",
+	 .show = show_path_weight,
+	 .help = "its share of the I/O, where the policy has shares",
+	 .args = {&path_arg, &weight_arg},
+	 .subsystem = true},
+	{.words = {"path", "reset"},
+	 .method = "path.reset",
+	 .show = show_path_reset,
+	 .help = "connect its upstream anew, and forget that it was lost",
+	 .args = {&path_arg},
 	 .subsystem = true},
 	{.words = {"namespace", "list"},
 	 .method = "namespace.list",
 	 .show = show_namespaces,
 	 .help = "the namespaces that hosts see",
 	 .subsystem = true},
+	{.words = {"namespace", "show"},
+	 .method = "namespace.show",
+	 .show = show_namespace,
+	 .help = "all that is known of one namespace, and its paths",
+	 .args = {&namespace_arg},
+	 .subsystem = true},
+	{.words = {"policy", "set"},
+	 .method = "policy.set",
+	 .show = show_policy,
+	 .help = "how a path is chosen, in a subsystem or --namespace",
+	 .args = {&policy_arg},
+	 .subsystem = true,
+	 .namespace = true},
 	{.words = {"controller", "list"},
 	 .method = "controller.list",
 	 .show = show_controllers,
@@ -85,12 +143,25 @@ char *command_name(const struct command *c, char buf[COMMAND_NAME_MAX])
 	return buf;
 }
 
+int command_args(const struct command *c)
+{
+	int n = 0;
+
+	while (n < COMMAND_ARGS && c->args[n])
+		n++;
+	return n;
+}
+
 static void print_line(FILE *out, const struct command *c)
 {
-	char name[COMMAND_NAME_MAX], usage[COMMAND_NAME_MAX + sizeof(" PATH")];
+	char text[2 * COMMAND_NAME_MAX];
 
-	snprintf(usage, sizeof(usage), "%s%s", command_name(c, name), c->path ? " PATH" : "");
-	fprintf(out, "  %-24s %s\n", usage, c->help);
+	command_name(c, text);
+	for (int i = 0; i < command_args(c); i++) {
+		strcat(text, " ");
+		strcat(text, c->args[i]->name);
+	}
+	fprintf(out, "  %-24s %s\n", text, c->help);
 }
 
 bool command_list(FILE *out, char **words, int nr_words)
@@ -100,7 +171,7 @@ bool command_list(FILE *out, char **words, int nr_words)
 	for (const struct command *c = commands; c->method; c++) {
 		int n = words_of(c);
 
-		/* The words may be fewer, or go on with a path. */
+		/* The words may be fewer, or go on with arguments. */
 		if (!same(c, words, nr_words < n ? nr_words : n))
 			continue;
 		print_line(out, c);

@@ -8,18 +8,32 @@
 #include <stdio.h>
 
 #define COMMAND_WORDS 2 /* of a command's name at most */
+#define COMMAND_ARGS  2 /* words after it at most */
+
+/* What a word after the command's name is. */
+struct argument {
+	const char *param; /* the method's */
+	const char *name;  /* in help */
+	const char *question, *hint;
+	bool number;
+};
+
+extern const struct argument namespace_arg;
 
 struct command {
 	const char *method;
 	const char *words[COMMAND_WORDS];
 	void (*show)(const json_t *result);
 	const char *help;
-	bool path;	/* takes the name of a path */
+	const struct argument *args[COMMAND_ARGS];
 	bool subsystem; /* takes --subsystem */
+	bool namespace; /* takes --namespace */
 };
 
 #define COMMAND_NAME_MAX 64
 char *command_name(const struct command *c, char buf[COMMAND_NAME_MAX]);
+/* How many words go after its name. */
+int command_args(const struct command *c);
 /* The command that the words begin with, and how many they are; NULL: none. */
 const struct command *command_find(char **words, int nr_words, int *used);
 /* Lists the commands that begin with the words; false when there is none. */

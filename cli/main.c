@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nvmegw, the admin's tool: options, and one question to the daemon. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,19 +20,21 @@ static const char usage[] = "usage: nvmegw [options] COMMAND\n"
 
 static const char more_usage[] =
 	"\n"
-	"PATH is UPSTREAM/NSID, as \"nvmegw path list\" shows it.\n"
+	"PATH is UPSTREAM/NSID, as \"nvmegw path list\" shows it. POLICY is failover, round-robin,\n"
+	"queue-depth, service-time or numa. NSID is the one that hosts see.\n"
 	"\n"
 	"Options, before or after the command:\n"
 	"  -s, --socket FILE        the daemon's control socket (" DEFAULT_SOCKET ")\n"
 	"  -o, --output table|json  for people or for scripts (table)\n"
 	"  --subsystem NQN          only what belongs to this exported subsystem\n"
+	"  --namespace NSID         only this namespace\n"
 	"  -V, --version            print the version of this tool and exit\n"
 	"  -h, --help               print this, or that of a command, and exit\n"
 	"\n"
 	"Exit status: 0 done, 1 refused by the daemon, 2 wrong usage, 3 no daemon reached.\n";
 
 struct options {
-	const char *socket, *subsystem;
+	const char *socket, *subsystem, *namespace;
 	bool json, help;
 	char **words; /* what is no option */
 	int nr_words;
@@ -52,6 +55,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 		{"socket", required_argument, NULL, 's'},
 		{"output", required_argument, NULL, 'o'},
 		{"subsystem", required_argument, NULL, 'S'},
+		{"namespace", required_argument, NULL, 'N'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -68,6 +72,9 @@ static void parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'S':
 			o->subsystem = optarg;
+			break;
+		case 'N':
+			o->namespace = optarg;
 			break;
 		case 'V':
 			printf("nvmegw %s\n", NVMEGW_VERSION);
@@ -107,7 +114,7 @@ static int no_command(const struct options *o)
 	return EXIT_USAGE;
 }
 
-static void set_param(json_t *params, const char *name, const char *value)
+static void set_text(json_t *params, const char *name, const char *value)
 {
 	json_t *s = json_string(value);
 
@@ -116,25 +123,56 @@ static void set_param(json_t *params, const char *name, const char *value)
 	json_object_set_new(params, name, s);
 }
 
+/* The range is the daemon's to check. */
+static void set_number(json_t *params, const char *name, const char *value, const char *hint)
+{
+	char *end;
+	long long n;
+
+	errno = 0;
+	n = strtoll(value, &end, 10);
+	if (errno || end == value || *end)
+		bad_usage("%s: that is no %s; %s", value, name, hint);
+	json_object_set_new(params, name, json_integer(n));
+}
+
+static void set_argument(json_t *params, const struct argument *arg, const char *value)
+{
+	if (arg->number)
+		set_number(params, arg->param, value, arg->hint);
+	else
+		set_text(params, arg->param, value);
+}
+
+static void check_usage(const struct command *c, const struct options *o, int used)
+{
+	int given = o->nr_words - used;
+	char name[COMMAND_NAME_MAX];
+
+	command_name(c, name);
+	if (given < command_args(c))
+		bad_usage("%s: %s %s", name, c->args[given]->question, c->args[given]->hint);
+	if (given > command_args(c))
+		bad_usage("%s: \"%s\" is one word too many", name,
+			  o->words[used + command_args(c)]);
+	if (o->subsystem && !c->subsystem)
+		bad_usage("%s does not take --subsystem", name);
+	if (o->namespace && !c->namespace)
+		bad_usage("%s does not take --namespace", name);
+}
+
 /* The command's parameters; ends the program when the words do not fit it. */
 static json_t *params_of(const struct command *c, const struct options *o, int used)
 {
-	int expected = used + c->path;
-	char name[COMMAND_NAME_MAX];
-	json_t *params;
+	json_t *params = json_object();
 
-	command_name(c, name);
-	if (o->nr_words < expected)
-		bad_usage("%s: which path? \"nvmegw path list\" lists them", name);
-	if (o->nr_words > expected)
-		bad_usage("%s: \"%s\" is one word too many", name, o->words[expected]);
-	if (o->subsystem && !c->subsystem)
-		bad_usage("%s does not take --subsystem", name);
-	params = json_object();
-	if (c->path)
-		set_param(params, "path", o->words[used]);
+	check_usage(c, o, used);
+	for (int i = 0; i < command_args(c); i++)
+		set_argument(params, c->args[i], o->words[used + i]);
 	if (o->subsystem)
-		set_param(params, "subsystem", o->subsystem);
+		set_text(params, "subsystem", o->subsystem);
+	if (o->namespace)
+		set_argument(params, &namespace_arg, o->namespace);
 	return params;
 }
 

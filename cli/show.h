@@ -5,12 +5,22 @@
 
 #include <jansson.h>
 
+#include "cli/text.h"
+
 void show_status(const json_t *result);
 void show_version(const json_t *result);
 void show_paths(const json_t *result);
 void show_path(const json_t *result);
-void show_path_admin(const json_t *result); /* what enabling or disabling it has come to */
+/* What changing it has come to. */
+void show_path_admin(const json_t *result);
+void show_path_weight(const json_t *result);
+void show_path_reset(const json_t *result);
 void show_namespaces(const json_t *result);
+void show_namespace(const json_t *result);
+void show_policy(const json_t *result);
 void show_controllers(const json_t *result);
+
+/* Of rows with "paths" and "usable_paths". */
+enum colour show_paths_colour(const json_t *row);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static const char *const start[] = {
@@ -18,6 +19,13 @@ static bool in_colour(void)
 	const char *no = getenv("NO_COLOR");
 
 	return !(no && *no) && isatty(STDOUT_FILENO);
+}
+
+unsigned text_terminal_width(void)
+{
+	struct winsize size;
+
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) ? 0 : size.ws_col;
 }
 
 /* In UTF-8 every byte but those that go on with a character begins one. */

@@ -10,6 +10,9 @@ enum colour { COLOUR_NONE, COLOUR_GOOD, COLOUR_BAD, COLOUR_HEAD };
 /* Columns that the text takes, one per character. */
 unsigned text_width(const char *text);
 
+/* 0: standard output is no terminal, or one that does not say. */
+unsigned text_terminal_width(void);
+
 /*
  * Prints @text in @colour, padded with spaces to @width columns. Control characters show as
  * question marks: some of the text is what peers said.
