@@ -19,7 +19,7 @@ LOGS = "build/check"
 FAILED_LINES = 60
 
 # Where threads hand things to each other: these also run under ThreadSanitizer.
-TSAN_UNITS = ("test_loop", "test_state", "test_tcp*", "*thread*")
+TSAN_UNITS = ("test_fetch_quota", "test_loop", "test_state", "test_tcp*", "*thread*")
 
 ENV = dict(os.environ,
            ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1",
