@@ -139,7 +139,7 @@ void tcp_tgt_do_close(struct tcp_tgt *t)
 	if (t->opened)
 		t->qp.listener->ops->closed(&t->qp, t->reason);
 	else
-		log_debug("%s: connection ended early: %s", "tcp", t->reason);
+		log_debug("tcp: connection ended early: %s", t->reason);
 	orphan_requests(t);
 	fetch_quota_release(t->quota);
 	cid_map_fini(&t->cids);
