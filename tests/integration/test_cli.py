@@ -361,16 +361,19 @@ class Paths(StackTest):
         self.assertNotIn("LOSSES", self.cli("status").stdout)
 
     def test_fences_are_shown(self):
-        """From a reset under writes until the old controller cannot carry out any of them."""
+        """
+        From a reset under writes until the old controller cannot carry out any of them: by time,
+        or at once when a new connection there can have it reset.
+        """
         self.two_paths("failover")
         self.assertEqual(self.show("status")["quarantines"], [])
         load = self.start("--rw", "write", "--size", "1m")
         wait_for(lambda: self.counts()["a"] > 1000)
         self.proxy.silent = True  # so that writes are out for certain
         wait_for(lambda: self.path("a/1")["inflight"] == 16 or self.path("a/1")["losses"])
-        self.proxy.silent = False
+        self.proxy.silent, self.proxy.closed = False, True
         self.proxy.reset()
-        wait_for(lambda: self.namespace()["fenced_total"])
+        wait_for(lambda: self.namespace()["fenced"])
         namespace = self.namespace()
         self.assertEqual(namespace["write_retry"], "fenced")
         self.assertGreater(namespace["fences"], 0)
@@ -382,6 +385,7 @@ class Paths(StackTest):
         self.assertTrue(0 < lost["seconds_left"] <= 6, lost)
         self.assertRegex(self.cli("status").stdout, r"LOST UPSTREAM.*\na +\d+ +\d s +yes\n")
         self.assertRegex(self.cli("namespace", "show", "1").stdout, r"writes fenced +\d+ now")
+        self.proxy.closed = False
         wait_for(lambda: not self.show("status")["quarantines"])
         wait_for(lambda: self.namespace()["fences"] == 0)
         wait_for(lambda: self.namespace()["fenced"] == 0)
