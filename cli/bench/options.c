@@ -34,6 +34,9 @@ static const char usage[] =
 	"  --rate IOPS            at most so many a second\n"
 	"  --seed N               of the random numbers (the clock)\n"
 	"  --verify               stamp what is written, check every read, read all back at the end\n"
+	"  --apart                with --verify: never a read of what a write is out to, nor the other\n"
+	"                         way round. For back-ends of several processes on one image: each\n"
+	"                         keeps a block whole for its own commands, none for the others'\n"
 	"  --hdr-digest           ask for header digests\n"
 	"  --data-digest          ask for data digests\n"
 	"  --keep-alive SECONDS   KATO (5; 0: none)\n"
@@ -177,6 +180,7 @@ enum {
 	RATE,
 	SEED,
 	VERIFY,
+	APART,
 	HDR_DIGEST,
 	DATA_DIGEST,
 	KEEP_ALIVE,
@@ -202,6 +206,7 @@ static const struct option longopts[] = {
 	{"rate", required_argument, NULL, RATE},
 	{"seed", required_argument, NULL, SEED},
 	{"verify", no_argument, NULL, VERIFY},
+	{"apart", no_argument, NULL, APART},
 	{"hdr-digest", no_argument, NULL, HDR_DIGEST},
 	{"data-digest", no_argument, NULL, DATA_DIGEST},
 	{"keep-alive", required_argument, NULL, KEEP_ALIVE},
@@ -274,6 +279,9 @@ void options_parse(struct options *o, int argc, char **argv)
 		case VERIFY:
 			o->verify = true;
 			break;
+		case APART:
+			o->apart = true;
+			break;
 		case HDR_DIGEST:
 			o->hdr_digest = true;
 			break;
@@ -308,5 +316,7 @@ void options_parse(struct options *o, int argc, char **argv)
 		bad("--addr and --nqn are needed");
 	if (o->threads > o->queues)
 		bad("%u threads for %u queues: a thread needs one", o->threads, o->queues);
+	if (o->apart && !o->verify)
+		bad("--apart is of no use without --verify");
 	o->read_pct = rw == READ ? 100 : rw == WRITE ? 0 : mix;
 }

@@ -20,7 +20,7 @@ struct options {
 	unsigned read_pct; /* of the I/Os */
 	bool sequential;
 	uint64_t size; /* bytes of the namespace to use; 0: all of it */
-	bool verify, hdr_digest, data_digest, idle, json;
+	bool verify, apart, hdr_digest, data_digest, idle, json;
 	uint64_t rate; /* I/Os per second over all threads; 0: no limit */
 	uint64_t seed;
 	/* ns */

@@ -72,7 +72,6 @@ void verify_write_begin(struct verify *v, uint64_t unit, struct request *req)
 	struct verify_unit *u = &v->table[unit];
 	uint64_t lba = v->first_lba + unit * v->lbas_per_unit;
 
-	u->busy = 1;
 	u->issued++;
 	for (uint32_t i = 0; i < v->lbas_per_unit; i++)
 		stamp_make(v, block_of(v, req, i), lba + i, u->issued);
@@ -82,7 +81,6 @@ void verify_write_end(struct verify *v, uint64_t unit, bool ok)
 {
 	struct verify_unit *u = &v->table[unit];
 
-	u->busy = 0;
 	if (ok)
 		u->acked = u->issued;
 }

@@ -7,7 +7,7 @@
  * block for itself, since only one block is written atomically.
  *
  * At most one write per unit is out at a time: what two overlapping ones leave is anybody's guess.
- * One thread only.
+ * The caller sees to that, by claims. One thread only.
  */
 #ifndef BENCH_VERIFY_H
 #define BENCH_VERIFY_H
@@ -21,7 +21,7 @@
 struct verify_unit {
 	uint32_t acked;
 	uint32_t issued : 31;
-	uint32_t busy : 1; /* a write is out */
+	uint32_t claimed : 1;
 };
 
 struct verify {
@@ -38,9 +38,14 @@ int verify_init(struct verify *v, uint64_t run, uint64_t first_lba, uint64_t uni
 		uint32_t lbas_per_unit, uint32_t lba_size);
 void verify_fini(struct verify *v);
 
-static inline bool verify_busy(const struct verify *v, uint64_t unit)
+static inline bool verify_claimed(const struct verify *v, uint64_t unit)
 {
-	return v->table[unit].busy;
+	return v->table[unit].claimed;
+}
+
+static inline void verify_claim(struct verify *v, uint64_t unit, bool claimed)
+{
+	v->table[unit].claimed = claimed;
 }
 
 static inline bool verify_written(const struct verify *v, uint64_t unit)

@@ -97,14 +97,17 @@ class Demo:
         self.start_back("A")
 
     def load(self):
-        """The load, with what happens during it; the generator's result."""
+        """
+        The load, with what happens during it; the generator's result. Reads and writes keep apart:
+        A and B are two processes, and neither keeps a block whole for the other's commands.
+        """
         events = {KILL: self.kill_back,
                   LOOK: lambda: self.show_paths("back-end A is down", 2),
                   RESTORE: self.restore_back,
                   LOOK_AGAIN: lambda: self.show_paths("back-end A is back", 4)}
         argv = [binary("nvmegw-bench"), "--addr", f"127.0.0.1:{self.port}", "--nqn", GW_NQN,
                 "--wait", "10", "--rw", "mix", "--bs", "4k", "--depth", "32", "--size", "128m",
-                "--verify", "--interval", "1", "--time", str(LOAD_END), "-o", "json"]
+                "--verify", "--apart", "--interval", "1", "--time", str(LOAD_END), "-o", "json"]
         result = {}
         print(f"{'second':>6} {'IOPS':>9} {'MB/s':>8} {'longest pause':>14} {'errors':>7}")
         with subprocess.Popen(argv, stdout=subprocess.PIPE) as bench:

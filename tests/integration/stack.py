@@ -85,6 +85,13 @@ class StackTest(unittest.TestCase):
                 "-o", "json", *map(str, args)]
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
+    def verified(self, port, *args):
+        """
+        A verified mix of reads and writes; apart, because two back-ends of ours are two processes
+        with one image, and neither keeps a block whole for the other's commands.
+        """
+        return self.load(port, "--rw", "mix", "--verify", "--apart", *args)
+
     def loaded(self, load, seconds=90):
         out, err = load.communicate(timeout=seconds)
         self.assertEqual(load.returncode, 0, out + err)

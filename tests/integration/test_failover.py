@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paths die in every way under verified load: the host sees a pause, no error, and right data."""
-import subprocess
 import time
 import unittest
 
+from netns import Netns
 from stack import BACK_NQN, StackTest, file_upstream, free_ports, tcp_upstream
 from wire import Proxy, wait_for
 
@@ -12,10 +12,13 @@ SECONDS = 4
 
 class Failover(StackTest):
     def two_back_ends(self, policy="round-robin", **subsystem):
-        """Back-ends a and b on one image, each behind a proxy, and the gateway in front."""
+        """
+        Back-ends a and b on one image, each behind a proxy, and the gateway in front. Like an array
+        they do not hold commands that they cannot carry out.
+        """
         self.ports = free_ports(3)
-        self.back = {"a": self.back_end("a", self.ports[0], 1),
-                     "b": self.back_end("b", self.ports[1], 101)}
+        self.back = {"a": self.back_end("a", self.ports[0], 1, no_path_timeout=0),
+                     "b": self.back_end("b", self.ports[1], 101, no_path_timeout=0)}
         self.proxy = {"a": Proxy(self.ports[0]), "b": Proxy(self.ports[1])}
         for proxy in self.proxy.values():
             self.addCleanup(proxy.close)
@@ -24,9 +27,9 @@ class Failover(StackTest):
                                policy=policy, **subsystem)
         wait_for(lambda: self.usable() == 2)
 
-    def verified(self, seconds=SECONDS, *more):
-        return self.load(self.ports[2], "--rw", "mix", "--verify", "--queues", 2, "--depth", 16,
-                         "--size", "8m", "--time", seconds, *more)
+    def mixed(self, seconds=SECONDS, *more):
+        return self.verified(self.ports[2], "--queues", 2, "--depth", 16, "--size", "8m",
+                             "--time", seconds, *more)
 
     def clean(self, load, expect_retries=None):
         r = self.loaded(load)
@@ -38,12 +41,15 @@ class Failover(StackTest):
             self.assertEqual(r["retries"], expect_retries, r)
         return r
 
+    def done(self):
+        return {p["upstream"]: p["reads"] + p["writes"] for p in self.paths()}
+
     def moved(self):
         return sum(p["failovers"] for p in self.paths() if p.get("nsid"))
 
     def test_reset(self):
         self.two_back_ends()
-        load = self.verified()
+        load = self.mixed()
         for _ in range(3):
             time.sleep(1)
             self.proxy["a"].reset()
@@ -54,7 +60,7 @@ class Failover(StackTest):
     def test_big_transfers_reset(self):
         """Reads that have partly gone to the host when their path dies go on where they were."""
         self.two_back_ends()
-        load = self.verified(SECONDS, "--bs", "512k", "--depth", "4")
+        load = self.mixed(SECONDS, "--bs", "512k", "--depth", "4")
         for side in ("a", "b", "a", "b", "a", "b"):
             time.sleep(0.5)
             self.proxy[side].reset()
@@ -72,7 +78,7 @@ class Failover(StackTest):
             tcp_upstream(proxies[0].port, "a", hdr_digest=True, data_digest=True),
             tcp_upstream(proxies[1].port, "b", data_digest=True)], policy="round-robin")
         wait_for(lambda: self.usable() == 2)
-        load = self.verified(SECONDS, "--hdr-digest", "--data-digest", "--bs", "16k")
+        load = self.mixed(SECONDS, "--hdr-digest", "--data-digest", "--bs", "16k")
         time.sleep(1)
         proxies[0].reset()
         time.sleep(1)
@@ -81,7 +87,7 @@ class Failover(StackTest):
 
     def test_killed_and_restarted(self):
         self.two_back_ends()
-        load = self.verified(6)
+        load = self.mixed(6)
         time.sleep(1)
         self.p.kill(self.back["a"])
         wait_for(lambda: self.usable() == 1)
@@ -95,7 +101,7 @@ class Failover(StackTest):
     def test_silent_drop(self):
         """Nothing is said any more: keep-alive (2 s) finds out."""
         self.two_back_ends(policy="failover")
-        load = self.verified(7)
+        load = self.mixed(7)
         time.sleep(1)
         self.proxy["a"].silent = True
         wait_for(lambda: self.usable() == 1)
@@ -108,14 +114,14 @@ class Failover(StackTest):
     def test_ana_change(self):
         """A back-end whose own path is switched off reports ANA inaccessible: I/O moves."""
         self.two_back_ends(policy="failover")
-        load = self.verified()
+        load = self.mixed()
         time.sleep(1)
         back_path = self.paths("a")[0]["path"]
         self.cli("path", "disable", back_path, daemon="a")
         wait_for(lambda: self.usable() == 1)
         states = {p["upstream"]: p["ana_state"] for p in self.paths()}
         self.assertEqual(states, {"a": "inaccessible", "b": "optimized"})
-        time.sleep(0.5)
+        wait_for(lambda: self.done()["b"] > 0)
         self.cli("path", "enable", back_path, daemon="a")
         wait_for(lambda: self.usable() == 2)
         self.clean(load, expect_retries=0)
@@ -129,14 +135,14 @@ class Failover(StackTest):
         self.gateway(ports[2], [tcp_upstream(ports[0], "a"), tcp_upstream(ports[1], "b")],
                      policy="round-robin")
         wait_for(lambda: self.usable() == 2)
-        self.clean(self.verified(1))
-        count = {p["upstream"]: p["reads"] + p["writes"] for p in self.paths()}
-        self.assertEqual(count["a"], 0)
-        self.assertGreater(count["b"], 0)
+        self.clean(self.mixed(1))
+        done = self.done()
+        self.assertEqual(done["a"], 0)
+        self.assertGreater(done["b"], 0)
 
     def test_admin_disable(self):
         self.two_back_ends()
-        load = self.verified()
+        load = self.mixed()
         for path in ("a/1", "b/1"):
             time.sleep(0.5)
             self.cli("path", "disable", path)
@@ -148,7 +154,7 @@ class Failover(StackTest):
     def test_all_lost_and_back(self):
         """Held without an error, and gone on with when a path is back."""
         self.two_back_ends()
-        load = self.verified(6)
+        load = self.mixed(6)
         time.sleep(1)
         for proxy in self.proxy.values():
             proxy.closed = True
@@ -167,7 +173,7 @@ class Failover(StackTest):
     def test_all_lost_for_too_long(self):
         """After no_path_timeout a host gets a path related status and may retry."""
         self.two_back_ends(no_path_timeout=0.5)
-        load = self.load(self.ports[2], "--rw", "mix", "--verify", "--size", "4m", "--time", 4)
+        load = self.verified(self.ports[2], "--size", "4m", "--time", 4)
         time.sleep(1)
         for proxy in self.proxy.values():
             proxy.closed = True
@@ -180,7 +186,7 @@ class Failover(StackTest):
 
     def test_flapping(self):
         self.two_back_ends()
-        load = self.verified(5)
+        load = self.mixed(5)
         for n in range(20):
             time.sleep(0.2)
             self.proxy["ab"[n % 2]].reset()
@@ -190,7 +196,7 @@ class Failover(StackTest):
     def test_rolling_restart(self):
         """Back-ends are restarted in turn with SIGTERM."""
         self.two_back_ends()
-        load = self.verified(6)
+        load = self.mixed(6)
         for side, cntlid in (("a", 1), ("b", 101)):
             time.sleep(0.5)
             self.end(self.back[side])
@@ -202,7 +208,7 @@ class Failover(StackTest):
     def test_identity_swap(self):
         """A back-end comes back with another namespace: its path must not be written to."""
         self.two_back_ends()
-        load = self.verified(5)
+        load = self.mixed(5)
         time.sleep(1)
         self.p.kill(self.back["a"])
         other = self.p.path("other.img")
@@ -215,44 +221,29 @@ class Failover(StackTest):
 
 
 class SilentNetwork(StackTest):
-    """A network that drops packets: namespaces, veth and nftables."""
-
-    def setUp(self):
-        super().setUp()
-        self.ns = f"nvmegw-{free_ports(1)[0]}"
-        self.sh("ip netns add {ns}")
-        self.addCleanup(self.sh, "ip netns del {ns}")
-        self.sh("ip -n {ns} link set lo up")
-        self.sh("ip link add {ns} type veth peer name up0 netns {ns}")
-        self.sh("ip addr add 198.18.7.1/30 dev {ns}")
-        self.sh("ip link set {ns} up")
-        self.sh("ip -n {ns} addr add 198.18.7.2/30 dev up0")
-        self.sh("ip -n {ns} link set up0 up")
-
-    def sh(self, cmd):
-        subprocess.run(cmd.format(ns=self.ns[:15]), shell=True, check=True)
+    """A network that drops packets."""
 
     def test_dropped_packets(self):
+        network = Netns()
+        self.addCleanup(network.close)
         ports = free_ports(3)
         config = {"workers": 1, "pin": False,
                   "listeners": [{"transport": "tcp", "traddr": "0.0.0.0", "trsvcid": ports[0]}],
                   "subsystems": [{"nqn": BACK_NQN, "cntlid_min": 1, "cntlid_max": 99,
                                   "upstreams": [file_upstream(self.p.path("disk.img"))]}]}
-        far = self.p.in_netns(self.ns[:15], "far", config)
+        far = self.p.in_netns(network.name, "far", config)
         far.daemon_name = "far"
         self.back_end("near", ports[1], 101)
-        self.gateway(ports[2], [dict(tcp_upstream(ports[0], "far"), traddr="198.18.7.2"),
+        self.gateway(ports[2], [dict(tcp_upstream(ports[0], "far"), traddr=network.addr),
                                 tcp_upstream(ports[1], "near")])
         wait_for(lambda: self.usable() == 2)
-        load = self.load(ports[2], "--rw", "mix", "--verify", "--size", "8m", "--time", 7)
+        load = self.verified(ports[2], "--size", "8m", "--time", 7)
         time.sleep(1)
-        self.sh("ip netns exec {ns} nft add table ip cut")
-        self.sh("ip netns exec {ns} nft add chain ip cut in "
-                "'{{ type filter hook input priority 0; policy drop; }}'")
+        network.drop()
         wait_for(lambda: self.usable() == 1)
         r = self.loaded(load)
         self.assertEqual((r["errors"], r["verify_failures"], r["retries"]), (0, 0, 0), r)
-        self.sh("ip netns exec {ns} nft delete table ip cut")
+        network.heal()
         wait_for(lambda: self.usable() == 2, 30)
 
 

@@ -174,8 +174,8 @@ class Proxy:
     `closed` refuses.
     """
 
-    def __init__(self, target, mangle=None):
-        self.target, self.mangle = target, mangle
+    def __init__(self, target, mangle=None, addr="127.0.0.1"):
+        self.target, self.mangle = (addr, target), mangle
         self.silent = self.closed = False
         self.pairs = []
         self.lock = threading.Lock()
@@ -193,7 +193,7 @@ class Proxy:
                 rst(down)
                 continue
             try:
-                up = socket.create_connection(("127.0.0.1", self.target), 5)
+                up = socket.create_connection(self.target, 5)
             except OSError:
                 rst(down)
                 continue
