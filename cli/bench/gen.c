@@ -166,8 +166,11 @@ void gen_result_merge(struct gen_result *into, const struct gen_result *from)
 		status_add(into, from->statuses[i].status, from->statuses[i].count);
 }
 
+/* Only while there is a load: after it, a queue that empties has fewer and fewer to wait for. */
 static void note_pause(struct gen *g, uint64_t ns)
 {
+	if (g->phase != GEN_LOAD)
+		return;
 	if (ns > g->result.longest_pause)
 		g->result.longest_pause = ns;
 	if (ns > g->ivl.longest_pause)
