@@ -75,10 +75,10 @@ static void insert(struct head_worker *hw, struct request *req)
 		TAILQ_INSERT_HEAD(&hw->waiting, req, link);
 }
 
-void hold_in(struct head_worker *hw, struct request *req)
+/* It is in the list. */
+static void note_in(struct head_worker *hw, struct request *req)
 {
 	req->mp_state = MP_REQ_WAITING;
-	insert(hw, req);
 	hw->nr_waiting++;
 	hw->waiting_bytes += bytes_of(req);
 	if (!hw->starved) {
@@ -86,6 +86,12 @@ void hold_in(struct head_worker *hw, struct request *req)
 		TAILQ_INSERT_TAIL(&hw->mw->starved, hw, starved_link);
 	}
 	note_held(hw);
+}
+
+void hold_in(struct head_worker *hw, struct request *req)
+{
+	insert(hw, req);
+	note_in(hw, req);
 }
 
 void hold_out(struct head_worker *hw, struct request *req)
@@ -118,7 +124,8 @@ void hold_drain(struct head_worker *hw)
 		if (err == -EBUSY) {
 			fence_in(hw, req);
 		} else if (err) {
-			hold_in(hw, req);
+			TAILQ_INSERT_HEAD(&hw->waiting, req, link);
+			note_in(hw, req);
 			break;
 		}
 	}

@@ -9,7 +9,7 @@
 #include "transport/target.h"
 
 #define REQUESTS    256
-#define SEGMENTS    128
+#define SEGMENTS    64
 #define BLOCK	    512
 #define MAX_ANSWERS 4096
 

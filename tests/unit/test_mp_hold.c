@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Waiting: for a path when there is none, for room in a queue, for buffers. */
+#include "tests/unit/mp_world.h"
+#include "transport/pool.h"
+
+#define ABORTED	  NVME_STATUS(0, NVME_SC_ABORT_REQ)
+#define LOST	  NVME_ST_ANA_INACCESSIBLE
+#define LOST_LONG NVME_STATUS(3, NVME_SC_ANA_PERSISTENT_LOSS)
+
+static struct upstream *up;
+
+static void go_down(void)
+{
+	fake_ctrls[1].down = true;
+	fake_cut(1);
+	WAIT_FOR(up->state == UPSTREAM_WAITING);
+	settle();
+}
+
+static void come_back(void)
+{
+	fake_ctrls[1].down = fake_ctrls[1].stuck = false;
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+	settle();
+}
+
+/* One controller, and it is down. */
+static void without_path(void)
+{
+	up = live_upstream(1);
+	go_down();
+}
+
+/* ---- for a path ---- */
+
+static void held_and_released(void **state)
+{
+	struct answer *out, *later;
+
+	up = live_upstream(1);
+	fake_ctrls[1].stuck = true;
+	out = submit(nvme_cmd_write);
+	go_down();
+	later = submit(nvme_cmd_read);
+	pass(NSEC_PER_SEC);
+	assert_int_equal(out->times + later->times, 0);
+	assert_int_equal(totals().held, 2);
+	assert_int_equal(only_head()->ana_state, NVME_ANA_STATE_INACCESSIBLE);
+	come_back();
+	assert_int_equal(out->times + later->times, 2);
+	assert_int_equal(out->status | later->status, 0);
+	assert_int_equal(totals().held, 0);
+	assert_int_equal(totals().held_max, 2);
+	assert_int_equal(only_head()->ana_state, NVME_ANA_STATE_OPTIMIZED);
+}
+
+static void the_time_is_bounded(void **state)
+{
+	struct answer *early, *late;
+	uint64_t start;
+
+	without_path();
+	start = sim_now;
+	early = submit(nvme_cmd_write);
+	pass(19 * NSEC_PER_SEC);
+	late = submit(nvme_cmd_read); /* the time is that of the loss, not its own */
+	settle();
+	assert_int_equal(early->times + late->times, 0);
+	WAIT_FOR(early->times && late->times);
+	assert_in_range(sim_now - start, 19 * NSEC_PER_SEC, 21 * NSEC_PER_SEC);
+	assert_int_equal(early->status, LOST);
+	assert_int_equal(late->status, LOST);
+	assert_int_equal(totals().failed_no_path, 2);
+	late = submit(nvme_cmd_write); /* the time is up for newcomers too */
+	assert_int_equal(late->times, 1);
+	assert_int_equal(late->status, LOST);
+	come_back();
+	run(nvme_cmd_write, 0);
+	assert_int_equal(fake_ctrls[1].writes, 1);
+	go_down(); /* and it begins anew */
+	early = submit(nvme_cmd_write);
+	pass(10 * NSEC_PER_SEC);
+	assert_int_equal(early->times, 0);
+}
+
+static void no_time_at_all(void **state)
+{
+	world.ss->cfg.no_path_timeout = 0;
+	without_path();
+	assert_int_equal(submit(nvme_cmd_write)->status, LOST);
+	come_back();
+	run(nvme_cmd_write, 0);
+}
+
+static void the_number_is_bounded(void **state)
+{
+	struct answer *held[3], *refused;
+
+	world.ss->cfg.max_held = 3;
+	without_path();
+	for (int i = 0; i < 3; i++)
+		held[i] = submit(nvme_cmd_write);
+	refused = submit(nvme_cmd_read);
+	assert_int_equal(refused->times, 1);
+	assert_int_equal(refused->status, LOST);
+	assert_true(abort_it(held[0]));
+	assert_int_equal(held[0]->status, ABORTED);
+	held[0] = submit(nvme_cmd_write); /* there is room again */
+	assert_int_equal(held[0]->times, 0);
+	leave(held[1]);
+	assert_int_equal(held[1]->times, 1);
+	come_back();
+	assert_int_equal(world.done, world.submitted);
+	assert_int_equal(fake_ctrls[1].writes, 2); /* what was taken back never went out */
+}
+
+/* In segments, as that is what they take; reads take none before they are sent. */
+static void the_bytes_are_bounded(void **state)
+{
+	struct answer *refused, *read, *big;
+
+	world.ss->cfg.max_held_bytes = 3 * SEG_SIZE;
+	without_path();
+	big = submit_at(0, nvme_cmd_write, 0, 2 * SEG_SIZE / 512);
+	submit(nvme_cmd_write);
+	refused = submit(nvme_cmd_write);
+	assert_int_equal(refused->times, 1);
+	assert_int_equal(refused->status, LOST);
+	read = submit_at(0, nvme_cmd_read, 0, 256);
+	submit(nvme_cmd_write_zeroes);
+	assert_int_equal(read->times, 0);
+	assert_true(abort_it(big));
+	refused = submit_at(0, nvme_cmd_write, 0, 2 * SEG_SIZE / 512 + 1);
+	assert_int_equal(refused->times, 1);
+	assert_int_equal(submit_at(0, nvme_cmd_write, 0, 2 * SEG_SIZE / 512)->times, 0);
+	assert_int_equal(totals().held, 4);
+	come_back();
+	assert_int_equal(world.done, world.submitted);
+	assert_int_equal(world.last_status, 0);
+}
+
+/* The longest of the upstreams' times, if all have one. */
+static void fast_io_fail(void **state)
+{
+	struct upstream_config two = {.fast_io_fail_tmo = 2 * (int64_t)NSEC_PER_SEC};
+	struct upstream_config five = {.fast_io_fail_tmo = 5 * (int64_t)NSEC_PER_SEC};
+	struct upstream *second, *third;
+	struct answer *held;
+
+	up = live_upstream_with(1, &two);
+	second = live_upstream_with(2, &five);
+	fake_ctrls[2].down = true;
+	fake_cut(2);
+	go_down();
+	held = submit(nvme_cmd_read);
+	pass(4 * NSEC_PER_SEC);
+	assert_int_equal(held->times, 0);
+	pass(2 * NSEC_PER_SEC);
+	assert_int_equal(held->times, 1);
+	assert_int_equal(held->status, LOST);
+	come_back();
+	third = live_upstream(3); /* one that has none */
+	fake_ctrls[3].down = true;
+	fake_cut(3);
+	go_down();
+	held = submit(nvme_cmd_read);
+	pass(15 * NSEC_PER_SEC);
+	assert_int_equal(held->times, 0);
+	assert_int_equal(second->state + third->state, 2 * UPSTREAM_WAITING);
+}
+
+static int setup_persistent(void **state)
+{
+	struct mp_subsys_config cfg = world_config();
+
+	cfg.persistent_loss = 60 * (int64_t)NSEC_PER_SEC;
+	world_start(1, &cfg);
+	return 0;
+}
+
+static void persistent_loss_is_told(void **state)
+{
+	without_path();
+	pass(58 * NSEC_PER_SEC);
+	assert_int_equal(only_head()->ana_state, NVME_ANA_STATE_INACCESSIBLE);
+	run(nvme_cmd_read, LOST);
+	pass(4 * NSEC_PER_SEC);
+	assert_int_equal(only_head()->ana_state, NVME_ANA_STATE_PERSISTENT_LOSS);
+	run(nvme_cmd_read, LOST_LONG);
+	come_back();
+	assert_int_equal(only_head()->ana_state, NVME_ANA_STATE_OPTIMIZED);
+	run(nvme_cmd_read, 0);
+}
+
+/* ---- in which order ---- */
+
+/* What comes back from a lost path came before what was held meanwhile. */
+static void first_come_first_served(void **state)
+{
+	struct upstream_config narrow = {.queue_size = 2};
+	struct answer *a[6];
+
+	up = live_upstream_with(1, &narrow);
+	fake_ctrls[1].stuck = true;
+	for (unsigned i = 0; i < 4; i++) {
+		a[i] = submit_at(0, nvme_cmd_read, i, 1);
+		settle();
+	}
+	assert_int_equal(out_on(up, 0), 1);
+	go_down();
+	for (unsigned i = 4; i < 6; i++)
+		a[i] = submit_at(0, nvme_cmd_read, i, 1);
+	fake_ctrls[1].latency = 10 * NSEC_PER_MSEC;
+	fake_ctrls[1].down = fake_ctrls[1].stuck = false;
+	for (unsigned i = 0; i < 6; i++) {
+		WAIT_FOR(a[i]->times);
+		assert_int_equal(world.done, i + 1);
+		assert_int_equal(fake_ctrls[1].last_slba, i);
+	}
+}
+
+/* ---- for room and buffers ---- */
+
+static void full_queue_waits(void **state)
+{
+	struct answer *aborted;
+
+	up = live_upstream(1); /* 31 commands */
+	fake_ctrls[1].stuck = true;
+	for (int i = 0; i < 100; i++)
+		submit(nvme_cmd_read);
+	aborted = submit(nvme_cmd_read);
+	settle();
+	assert_int_equal(out_on(up, 0), 31);
+	assert_int_equal(totals().held, 0); /* there is a path */
+	assert_true(abort_it(aborted));
+	fake_ctrls[1].stuck = false;
+	fake_look(1);
+	WAIT_FOR(world.done == 101);
+	assert_int_equal(world.last_status, 0);
+	assert_int_equal(fake_ctrls[1].reads, 100);
+}
+
+static void out_of_buffers_waits(void **state)
+{
+	struct request *hog = pool_get(world.pool[0]);
+	struct answer *read, *write, *zeroes;
+
+	up = live_upstream(1);
+	write = submit(nvme_cmd_write);
+	settle();
+	assert_int_equal(
+		request_alloc_data(hog, (pool_free_segments(world.pool[0]) - 1) * SEG_SIZE), 0);
+	read = submit_at(0, nvme_cmd_read, 0, 2 * SEG_SIZE / 512);
+	zeroes = submit(nvme_cmd_write_zeroes); /* needs none, and does not overtake */
+	pass(NSEC_PER_SEC);
+	assert_int_equal(write->times, 1);
+	assert_int_equal(read->times + zeroes->times, 0);
+	pool_put(hog);
+	WAIT_FOR(read->times && zeroes->times);
+	assert_int_equal(read->status | zeroes->status, 0);
+}
+
+/* Nobody there to read it when the buffers come. */
+static void waiting_ones_end_with_their_host(void **state)
+{
+	struct request *hog = pool_get(world.pool[0]);
+	struct answer *read;
+
+	up = live_upstream(1);
+	assert_int_equal(request_alloc_data(hog, pool_free_segments(world.pool[0]) * SEG_SIZE), 0);
+	read = submit(nvme_cmd_read);
+	settle();
+	leave(read);
+	assert_int_equal(read->times, 1);
+	pool_put(hog);
+	settle();
+	assert_int_equal(fake_ctrls[1].reads, 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
+#define P(f) cmocka_unit_test_setup_teardown(f, setup_persistent, world_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(held_and_released),	    T(the_time_is_bounded),
+		T(no_time_at_all),	    T(the_number_is_bounded),
+		T(the_bytes_are_bounded),   T(fast_io_fail),
+		P(persistent_loss_is_told), P(persistent_loss_is_over),
+		T(first_come_first_served), T(full_queue_waits),
+		T(out_of_buffers_waits),    T(waiting_ones_end_with_their_host),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
