@@ -246,11 +246,14 @@ static void note_loss(struct head *h)
 
 void head_tell(struct head *h)
 {
+	bool loss_told = h->loss_told;
 	uint8_t ana;
 
 	if (h->removed)
 		return;
 	note_loss(h);
+	if (loss_told && !h->loss_told)
+		head_publish(h); /* the next loss is a new one, to workers too */
 	ana = best_ana(h);
 	if (ana == h->ana_state)
 		return;

@@ -192,6 +192,24 @@ static void persistent_loss_is_told(void **state)
 	run(nvme_cmd_read, 0);
 }
 
+/* After that the next loss is a new one, even if only an ANA group has moved away. */
+static void persistent_loss_is_over(void **state)
+{
+	without_path();
+	pass(70 * NSEC_PER_SEC);
+	assert_int_equal(only_head()->ana_state, NVME_ANA_STATE_PERSISTENT_LOSS);
+	come_back();
+	fake_ctrls[1].ana_state = NVME_ANA_STATE_INACCESSIBLE;
+	fake_notice(1, NVME_AER_NOTICE_ANA);
+	settle();
+	assert_int_equal(only_head()->ana_state, NVME_ANA_STATE_INACCESSIBLE);
+	pass(30 * NSEC_PER_SEC);
+	run(nvme_cmd_read, LOST);
+	pass(40 * NSEC_PER_SEC);
+	assert_int_equal(only_head()->ana_state, NVME_ANA_STATE_PERSISTENT_LOSS);
+	run(nvme_cmd_read, LOST_LONG);
+}
+
 /* ---- in which order ---- */
 
 /* What comes back from a lost path came before what was held meanwhile. */
