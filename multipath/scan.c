@@ -64,33 +64,57 @@ static void seen(struct assoc *a, const uint8_t *descs)
 	next_namespace(a);
 }
 
+/* Not for what it is but for once: nothing is learned, and a path that is there stays as it is. */
+static void not_now(struct assoc *a, const char *what, uint16_t status)
+{
+	log_warn("upstream %s: %s of namespace %u failed: %s", a->up->cfg.name, what,
+		 a->nsids[a->nsid_pos], admin_status_str(status));
+	a->nsid_pos++;
+	next_namespace(a);
+}
+
+/* Detached between the list and now. */
+static void gone(struct assoc *a)
+{
+	a->nsids[a->nsid_pos] = a->nsids[--a->nr_nsids];
+	next_namespace(a);
+}
+
 static void on_descs(struct assoc *a, struct request *req, uint16_t status)
 {
 	uint8_t descs[PAGE];
 
-	if (status) { /* optional before NVMe 1.3 */
+	switch (nvme_sct_sc(status)) {
+	case 0:
+		request_copy_out(req, 0, descs, PAGE);
+		seen(a, descs);
+		break;
+	case NVME_SC_INVALID_FIELD: /* optional before NVMe 1.3 */
 		seen(a, NULL);
-		return;
+		break;
+	case NVME_SC_INVALID_NS:
+		gone(a);
+		break;
+	default:
+		not_now(a, "reading the identification descriptors", status);
+		break;
 	}
-	request_copy_out(req, 0, descs, PAGE);
-	seen(a, descs);
 }
 
 static void on_idns(struct assoc *a, struct request *req, uint16_t status)
 {
-	uint32_t nsid = a->nsids[a->nsid_pos];
-
-	if (status)
-		log_warn("upstream %s: Identify of namespace %u failed: %s", a->up->cfg.name, nsid,
-			 admin_status_str(status));
-	else
+	if (!status) {
 		request_copy_out(req, 0, &a->idns, sizeof(a->idns));
-	if (status || a->idns.nsze == 0) { /* detached between the list and now */
-		a->nsids[a->nsid_pos] = a->nsids[--a->nr_nsids];
-		next_namespace(a);
-		return;
+		if (a->idns.nsze)
+			identify(a, NVME_IDENTIFY_CNS_NS_DESC_LIST, a->nsids[a->nsid_pos],
+				 on_descs);
+		else
+			gone(a);
+	} else if (nvme_sct_sc(status) == NVME_SC_INVALID_NS) {
+		gone(a);
+	} else {
+		not_now(a, "Identify", status);
 	}
-	identify(a, NVME_IDENTIFY_CNS_NS_DESC_LIST, nsid, on_descs);
 }
 
 static void next_namespace(struct assoc *a)

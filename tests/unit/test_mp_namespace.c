@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which namespaces of upstreams are one, what hosts are shown of them, and when a path is used. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "multipath/selector.h"
+#include "tests/unit/mp_world.h"
+
+static void two_paths_one_head(void **state)
+{
+	struct upstream *a = add_upstream(1), *b = add_upstream(2);
+
+	WAIT_FOR(a->state == UPSTREAM_LIVE && b->state == UPSTREAM_LIVE);
+	assert_int_equal(world.added, 1);
+	assert_ptr_equal(only_path(a)->head, only_path(b)->head);
+	WAIT_FOR(only_path(a)->usable && only_path(b)->usable);
+	assert_int_equal(only_path(a)->head->nsid, 5);
+	settle();
+	run(nvme_cmd_read, 0);
+	run(nvme_cmd_write, 0);
+	assert_int_equal(fake_ctrls[1].reads, 1);
+	assert_int_equal(fake_ctrls[1].last_nsid, 1); /* rewritten to the upstream's */
+	assert_int_equal(fake_ctrls[2].reads, 0);
+}
+
+/* ---- identity ---- */
+
+/* What each of three controllers reports; 0: not. */
+static const struct identity_case {
+	uint8_t uuid[3], nguid[3];
+	unsigned heads;	     /* that come of it */
+	const char *refusal; /* of the last, or NULL */
+} identity_cases[] = {
+	{{5, 5, 5}, {7, 7, 7}, 1, NULL},
+	{{5, 6, 7}, {0, 0, 0}, 3, NULL},
+	{{5, 6, 0}, {0, 0, 7}, 3, NULL},
+	{{5, 5, 5}, {0, 7, 0}, 1, NULL},
+	{{5, 5, 0}, {0, 7, 7}, 1, NULL},	   /* the second knows both */
+	{{5, 5, 5}, {0, 7, 8}, 1, "only in part"}, /* unlike the second */
+	{{5, 6, 5}, {7, 8, 8}, 2, "only in part"}, /* half the first, half the second */
+	{{5, 0, 5}, {0, 7, 7}, 2, "two namespaces"},
+};
+
+static void identities_are_compared(void **state)
+{
+	for (size_t i = 0; i < sizeof(identity_cases) / sizeof(identity_cases[0]); i++) {
+		const struct identity_case *c = &identity_cases[i];
+		struct upstream *last = NULL;
+
+		world_setup(state);
+		for (unsigned k = 0; k < 3; k++) {
+			fake_ctrls[k + 1].ns[1].uuid_fill = c->uuid[k];
+			fake_ctrls[k + 1].ns[1].nguid_fill = c->nguid[k];
+			last = live_upstream(k + 1);
+		}
+		assert_int_equal(world.added, c->heads);
+		assert_int_equal(only_path(last)->head != NULL, c->refusal == NULL);
+		if (c->refusal)
+			assert_non_null(strstr(only_path(last)->reason, c->refusal));
+		world_teardown(state);
+	}
+}
+
+/* Without identifiers it is known by its place, which nobody else can have. */
+static void no_identifiers_at_all(void **state)
+{
+	struct upstream *a, *b;
+
+	fake_ctrls[1].ns[1].uuid_fill = fake_ctrls[2].ns[1].uuid_fill = 0;
+	a = live_upstream(1);
+	b = live_upstream(2); /* of the same subsystem: a namespace of one NSID is one */
+	assert_ptr_equal(only_path(a)->head, only_path(b)->head);
+	assert_int_equal(only_path(a)->head->nsid, 201);
+}
+
+static void refusals(void **state)
+{
+	struct upstream *b, *c, *d;
+
+	fake_ctrls[2].ns[1].nsze = 2000;
+	fake_ctrls[3].ns[1].private = true;
+	fake_ctrls[4].ns[2] = fake_ctrls[4].ns[1]; /* twice on one upstream */
+	live_upstream(1);
+	b = live_upstream(2);
+	c = live_upstream(3);
+	d = live_upstream(4);
+	assert_false(only_path(b)->usable);
+	assert_non_null(strstr(only_path(b)->reason, "size"));
+	assert_null(only_path(c)->head);
+	assert_non_null(strstr(only_path(c)->reason, "NMIC"));
+	assert_true(only_path(d)->usable);
+	assert_null(TAILQ_NEXT(only_path(d), up_link)->head);
+	assert_int_equal(world.added, 1);
+}
+
+static void identity_change_cuts_the_path(void **state)
+{
+	struct upstream *a = live_upstream(1), *b = live_upstream(2);
+
+	fake_ctrls[1].ns[1].uuid_fill = 6;
+	fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+	WAIT_FOR(world.added == 2);
+	assert_int_equal(only_path(a)->head->nsid, 6);
+	assert_int_equal(only_path(b)->head->nsid, 5);
+	settle();
+	run(nvme_cmd_write, 0);
+	assert_int_equal(fake_ctrls[1].writes, 0);
+	assert_int_equal(fake_ctrls[2].writes, 1);
+}
+
+/* A controller that for once does not say what it has: what is known stays. */
+static void identify_that_fails_changes_nothing(void **state)
+{
+	const uint16_t error = NVME_STATUS(0, NVME_SC_INTERNAL);
+	struct upstream *a = live_upstream(1);
+	struct path *p = only_path(a);
+
+	for (int i = 0; i < 2; i++) {
+		fake_ctrls[1].idns_status = i == 0 ? error : 0;
+		fake_ctrls[1].descs_status = i == 1 ? error : 0;
+		fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+		settle();
+		assert_false(a->assoc->scan_busy);
+		assert_ptr_equal(only_path(a), p);
+		assert_true(p->usable);
+		run(nvme_cmd_read, 0);
+	}
+	assert_int_equal(world.added, 1);
+	assert_int_equal(world.removed, 0);
+	/* but that it is gone is believed */
+	fake_ctrls[1].idns_status = NVME_ST_INVALID_NS;
+	fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+	WAIT_FOR(world.removed == 1);
+}
+
+/* Controllers before NVMe 1.3 have no descriptors, and say so. */
+static void descriptors_are_optional(void **state)
+{
+	struct upstream *a;
+
+	fake_ctrls[1].descs_status = NVME_ST_INVALID_FIELD;
+	a = live_upstream(1);
+	assert_true(only_path(a)->usable);
+	assert_int_equal(only_path(a)->head->nsid, 201);
+}
+
+/* ---- size, coming and going ---- */
+
+static void grow(void **state)
+{
+	struct upstream *a = live_upstream(1), *b = live_upstream(2);
+
+	world.changed = 0;
+	fake_ctrls[1].ns[1].nsze = 5000;
+	fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+	WAIT_FOR(!only_path(a)->usable); /* alone with the new size */
+	settle();
+	run(nvme_cmd_read, 0);
+	assert_int_equal(fake_ctrls[2].reads, 1);
+	fake_ctrls[2].ns[1].nsze = 5000;
+	fake_notice(2, NVME_AER_NOTICE_NS_CHANGED);
+	WAIT_FOR(only_path(a)->usable && only_path(b)->usable);
+	assert_int_equal(only_head()->geo.nsze, 5000);
+	assert_int_equal(world.changed, 1);
+	assert_int_equal(le64toh(only_head()->idns.nsze), 5000);
+	run(nvme_cmd_read, 0);
+}
+
+static void namespace_comes_and_goes(void **state)
+{
+	struct upstream *a = live_upstream(1);
+
+	fake_ctrls[1].ns[1].present = false;
+	fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+	WAIT_FOR(world.removed == 1);
+	settle();
+	assert_null(mp_lookup(world.ss, 0, 5));
+	fake_ctrls[1].ns[2] = (struct fake_ns){true, 1000, 5, 0, false};
+	fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+	WAIT_FOR(world.added == 2);
+	WAIT_FOR(mp_lookup(world.ss, 0, 5) && only_path(a)->usable);
+	settle();
+	run(nvme_cmd_read, 0);
+	assert_int_equal(fake_ctrls[1].last_nsid, 2);
+}
+
+static int setup_delayed_removal(void **state)
+{
+	struct mp_subsys_config cfg = world_config();
+
+	cfg.delayed_removal = 10 * NSEC_PER_SEC;
+	cfg.no_path_timeout = 60 * NSEC_PER_SEC;
+	world_start(1, &cfg);
+	return 0;
+}
+
+static void show(unsigned port, bool present)
+{
+	fake_ctrls[port].ns[1].present = present;
+	fake_notice(port, NVME_AER_NOTICE_NS_CHANGED);
+	settle();
+}
+
+static void namespace_outlives_its_last_path(void **state)
+{
+	struct upstream *a = live_upstream(1);
+	struct head *head = only_head();
+	struct answer *write;
+
+	show(1, false);
+	assert_true(TAILQ_EMPTY(&a->paths));
+	assert_int_equal(head->ana_state, NVME_ANA_STATE_INACCESSIBLE);
+	write = submit(nvme_cmd_write);
+	pass(9 * NSEC_PER_SEC);
+	assert_int_equal(write->times, 0);
+	show(1, true); /* in time */
+	WAIT_FOR(write->times);
+	assert_int_equal(write->status, 0);
+	pass(20 * NSEC_PER_SEC);
+	assert_int_equal(world.added, 1);
+	assert_int_equal(world.removed, 0);
+	assert_ptr_equal(only_head(), head);
+	assert_int_equal(head->ana_state, NVME_ANA_STATE_OPTIMIZED);
+	run(nvme_cmd_read, 0);
+}
+
+static void namespace_outlives_its_last_path_for_a_while(void **state)
+{
+	struct upstream *a = live_upstream(1);
+	struct answer *write;
+
+	upstream_remove(a);
+	settle();
+	write = submit(nvme_cmd_write);
+	pass(9 * NSEC_PER_SEC);
+	assert_int_equal(world.removed, 0);
+	assert_int_equal(write->times, 0);
+	WAIT_FOR(write->times);
+	assert_int_equal(write->status, NVME_ST_INVALID_NS);
+	assert_int_equal(world.removed, 1);
+	settle();
+	assert_null(mp_lookup(world.ss, 0, 5));
+	live_upstream(2); /* too late: it is a new one */
+	assert_int_equal(world.added, 2);
+	run(nvme_cmd_read, 0);
+}
+
+/* ---- ANA groups ---- */
+
+/* In group 2 of both controllers, besides the one in group 1. */
+static void many_namespaces(struct upstream *up[2])
+{
+	for (unsigned port = 1; port <= 2; port++) {
+		fake_ctrls[port].ana_state_2 = NVME_ANA_STATE_OPTIMIZED;
+		for (uint32_t nsid = 2; nsid <= FAKE_MAX_NS; nsid++) {
+			fake_ctrls[port].ns[nsid] =
+				(struct fake_ns){true, 1000, (uint8_t)(nsid + 10), 0, false};
+			fake_ctrls[port].group[nsid] = 2;
+		}
+	}
+	up[0] = live_upstream(1);
+	up[1] = live_upstream(2);
+	assert_int_equal(world.added, FAKE_MAX_NS);
+}
+
+static void remember_views(const struct view *views[2][FAKE_MAX_NS])
+{
+	const struct head *h;
+	unsigned i = 0;
+
+	TAILQ_FOREACH(h, &world.ss->heads, link) {
+		for (unsigned w = 0; w < 2; w++)
+			views[w][i] = h->hw[w]->view;
+		i++;
+	}
+}
+
+static void move_group(unsigned port, uint8_t ana_state)
+{
+	for (unsigned w = 0; w < 2; w++)
+		sim_stall(world.worker[w]);
+	fake_ctrls[port].ana_state_2 = ana_state;
+	fake_notice(port, NVME_AER_NOTICE_ANA);
+	settle();
+	/* All namespaces in one message to each worker. */
+	for (unsigned w = 0; w < 2; w++) {
+		assert_int_equal(sim_overdue(world.worker[w]), 1);
+		sim_resume(world.worker[w]);
+	}
+	settle();
+}
+
+static void assert_ranks(struct upstream *up, uint8_t rank)
+{
+	struct path *p;
+
+	TAILQ_FOREACH(p, &up->paths, up_link) {
+		uint8_t want = p->nsid == 1 ? RANK_OPTIMIZED : rank;
+
+		assert_int_equal(p->rank, want);
+		assert_int_equal(p->usable, want != RANK_NONE);
+		for (unsigned w = 0; w < 2; w++)
+			assert_int_equal(p->head->hw[w]->view->e[up->cfg.name[2] - '1'].rank, want);
+	}
+}
+
+static void groups_move_in_bulk(void **state)
+{
+	const struct view *before[2][FAKE_MAX_NS], *after[2][FAKE_MAX_NS];
+	struct upstream *up[2];
+
+	many_namespaces(up);
+	remember_views(before);
+	world.ana_changed = 0;
+	move_group(1, NVME_ANA_STATE_INACCESSIBLE);
+	assert_ranks(up[0], RANK_NONE);
+	assert_ranks(up[1], RANK_OPTIMIZED);
+	assert_int_equal(world.ana_changed, 0); /* hosts see no difference */
+	move_group(2, NVME_ANA_STATE_NONOPTIMIZED);
+	assert_ranks(up[1], RANK_NONOPTIMIZED);
+	assert_int_equal(world.ana_changed, FAKE_MAX_NS - 1);
+	move_group(1, NVME_ANA_STATE_OPTIMIZED);
+	assert_ranks(up[0], RANK_OPTIMIZED);
+	assert_int_equal(world.ana_changed, 2 * (FAKE_MAX_NS - 1));
+	/* Nothing else of the views has changed, so none was made anew. */
+	remember_views(after);
+	assert_memory_equal(before, after, sizeof(before));
+}
+
+static void a_group_that_goes_nowhere_costs_nothing(void **state)
+{
+	struct upstream *up[2];
+
+	many_namespaces(up);
+	for (unsigned w = 0; w < 2; w++)
+		sim_stall(world.worker[w]);
+	fake_notice(1, NVME_AER_NOTICE_ANA);
+	settle();
+	for (unsigned w = 0; w < 2; w++)
+		assert_int_equal(sim_overdue(world.worker[w]), 0);
+}
+
+/* ---- all workers know of a path before one of them uses it ---- */
+
+static void no_io_before_all_workers_know(void **state)
+{
+	struct upstream *a = live_upstream(1), *b;
+	struct answer *early[2];
+
+	mp_subsys_set_policy(world.ss, MP_POLICY_ROUND_ROBIN);
+	settle();
+	b = add_upstream(2);
+	WAIT_FOR(b->assoc->conns_up == 1);
+	sim_stall(world.worker[1]); /* before it knows of the association */
+	pass(NSEC_PER_SEC);
+	sim_resume(world.worker[1]);
+	WAIT_FOR(b->state == UPSTREAM_LIVE);
+	sim_stall(world.worker[1]);
+	pass(NSEC_PER_SEC);
+	assert_false(only_path(b)->usable);
+	assert_non_null(strstr(only_path(b)->reason, "about to be used"));
+	for (int i = 0; i < 10; i++)
+		run_at(0, nvme_cmd_write, 8 * i, 8, 0);
+	assert_int_equal(fake_ctrls[1].writes, 10);
+	assert_int_equal(fake_ctrls[2].writes, 0);
+	/* not even when there is no other */
+	path_set_admin(only_path(a), PATH_DISABLED);
+	settle();
+	early[0] = submit_at(0, nvme_cmd_write, 0, 8);
+	pass(NSEC_PER_SEC);
+	assert_int_equal(early[0]->times, 0);
+	sim_resume(world.worker[1]);
+	WAIT_FOR(only_path(b)->usable);
+	WAIT_FOR(early[0]->times);
+	early[1] = submit_at(1, nvme_cmd_write, 0, 8);
+	WAIT_FOR(early[1]->times);
+	assert_int_equal(early[0]->status | early[1]->status, 0);
+	assert_int_equal(fake_ctrls[2].writes, 2);
+}
+
+/* It may have been lost again before they answered: then that answer is of no worth. */
+static void answers_about_a_lost_association_do_not_count(void **state)
+{
+	struct upstream *a = live_upstream(1);
+	uint64_t first;
+
+	fake_cut(1);
+	WAIT_FOR(a->state == UPSTREAM_WAITING);
+	WAIT_FOR(a->state == UPSTREAM_LIVE);
+	sim_stall(world.worker[1]);
+	settle();
+	first = only_path(a)->announcing;
+	assert_true(first);
+	fake_cut(1); /* on the worker that runs */
+	WAIT_FOR(a->state == UPSTREAM_WAITING);
+	pass(NSEC_PER_SEC);
+	assert_false(only_path(a)->usable);
+	sim_resume(world.worker[1]);
+	WAIT_FOR(a->state == UPSTREAM_LIVE);
+	WAIT_FOR(only_path(a)->usable);
+	run_at(0, nvme_cmd_read, 0, 8, 0);
+	run_at(1, nvme_cmd_read, 0, 8, 0);
+}
+
+#define T(f)   cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
+#define TWO(f) cmocka_unit_test_setup_teardown(f, world_setup_two, world_teardown)
+#define DEL(f) cmocka_unit_test_setup_teardown(f, setup_delayed_removal, world_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(two_paths_one_head),
+		cmocka_unit_test(identities_are_compared),
+		T(no_identifiers_at_all),
+		T(refusals),
+		T(identity_change_cuts_the_path),
+		T(identify_that_fails_changes_nothing),
+		T(descriptors_are_optional),
+		T(grow),
+		T(namespace_comes_and_goes),
+		DEL(namespace_outlives_its_last_path),
+		DEL(namespace_outlives_its_last_path_for_a_while),
+		TWO(groups_move_in_bulk),
+		TWO(a_group_that_goes_nowhere_costs_nothing),
+		TWO(no_io_before_all_workers_know),
+		TWO(answers_about_a_lost_association_do_not_count),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
