@@ -21,6 +21,13 @@ FAILED_LINES = 60
 # Where threads hand things to each other: these also run under ThreadSanitizer.
 TSAN_UNITS = ("test_fetch_quota", "test_loop", "test_state", "test_tcp*", "*thread*")
 
+# Path loss, admin changes and hosts that come and go, with all threads.
+TSAN_INTEGRATION = ("test_failover.Failover.test_reset",
+                    "test_failover.Failover.test_killed_and_restarted",
+                    "test_failover.Failover.test_admin_disable",
+                    "test_gateway.Gateway.test_hosts_come_and_go_under_path_changes",
+                    "test_gateway.Gateway.test_ends_under_load")
+
 ENV = dict(os.environ,
            ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1",
            UBSAN_OPTIONS="print_stacktrace=1",
@@ -99,6 +106,7 @@ def tests():
     for flavour in ("release", "asan"):
         if os.path.exists("tests/integration/run"):
             yield Test(f"integration/{flavour}", ["tests/integration/run"], 300, flavour)
+    yield Test("integration/tsan", ["tests/integration/run", *TSAN_INTEGRATION], 300, "tsan")
     yield Test("vm/host", ["python3", "tests/vm/test_host.py"], 400)
 
 

@@ -330,7 +330,7 @@ class Linux(HostTest):
         self.p.kill(self.gw)
         time.sleep(2)
         self.start_gateway()
-        self.expected_dmesg = "failed to connect socket|Failed reconnect"
+        self.expected_dmesg = "failed to connect socket|Failed reconnect|failed to send request"
         self.fio_done(fio, 20)
         self.assertTrue(self.live())
         self.fsck()
