@@ -174,6 +174,8 @@ static void join(struct head *h, struct path *p)
 	p->head = h;
 	p->fresh = true;
 	make_lanes(p);
+	free(p->health); /* of another namespace */
+	p->health = path_health_new();
 	insert_ordered(h, p);
 	head_adopted(h);
 }
@@ -252,7 +254,6 @@ void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns
 		if (!p)
 			abort();
 		p->up = up;
-		p->health = path_health_new();
 		up->refs++;
 		p->nsid = nsid;
 		p->weight = up->cfg.weight ? up->cfg.weight : 1;
