@@ -34,6 +34,7 @@ struct quarantine {
 	bool fenced;   /* some were writes */
 	uint64_t until;
 	const struct assoc *asked; /* whose answer to a reset is awaited */
+	uint64_t next;		   /* serial: associations below have been asked */
 	struct loop_timer timer;
 };
 
@@ -137,14 +138,14 @@ static void on_reset(struct assoc *a, struct request *req, uint16_t status)
 	if (status) {
 		log_warn("upstream %s: controller ID %u was not reset: %s", a->up->cfg.name,
 			 q->cntlid, admin_status_str(status));
-		return;
+	} else if (le32toh(req->cqe.result) & NVME_CCR_DONE) {
+		log_notice("upstream %s: controller ID %u has been reset through it",
+			   a->up->cfg.name, q->cntlid);
+		end(q);
+	} else { /* only on its way: that is left to the clock */
+		q->next = UINT64_MAX;
 	}
-	/* A reset that is only on its way is left to the clock. */
-	if (!(le32toh(req->cqe.result) & NVME_CCR_DONE))
-		return;
-	log_notice("upstream %s: controller ID %u has been reset through it", a->up->cfg.name,
-		   q->cntlid);
-	end(q);
+	quarantine_ask(a->up->ss->mp);
 }
 
 static bool busy(const struct mp *mp, const struct assoc *a)
@@ -157,20 +158,25 @@ static bool busy(const struct mp *mp, const struct assoc *a)
 	return false;
 }
 
-/* An association with another controller of the same subsystem that can reset the lost one. */
+static bool can_reset(const struct quarantine *q, const struct upstream *up)
+{
+	return up->state == UPSTREAM_LIVE && up->assoc && up->assoc->serial >= q->next &&
+	       up->cntlid != q->cntlid && !strcmp(up->cfg.nqn, q->subnqn) &&
+	       ((const uint8_t *)&up->assoc->id)[NVME_ID_CTRL_CCRL];
+}
+
+/* An association with another controller of the same subsystem: the oldest not asked yet. */
 static struct assoc *who_resets(const struct quarantine *q)
 {
+	struct assoc *first = NULL;
 	struct mp_subsys *ss;
 	struct upstream *up;
 
 	TAILQ_FOREACH(ss, &q->mp->subsystems, link)
 		TAILQ_FOREACH(up, &ss->upstreams, link)
-			if (up->state == UPSTREAM_LIVE && up->assoc &&
-			    up->assoc->serial != q->serial && !strcmp(up->cfg.nqn, q->subnqn) &&
-			    ((const uint8_t *)&up->assoc->id)[NVME_ID_CTRL_CCRL] &&
-			    !busy(q->mp, up->assoc))
-				return up->assoc;
-	return NULL;
+			if (can_reset(q, up) && (!first || up->assoc->serial < first->serial))
+				first = up->assoc;
+	return first;
 }
 
 static void try_reset(struct quarantine *q)
@@ -185,9 +191,10 @@ static void try_reset(struct quarantine *q)
 	if (!q->ciu && !cirn)
 		return;
 	a = who_resets(q);
-	if (!a)
+	if (!a || busy(q->mp, a))
 		return;
 	q->asked = a;
+	q->next = a->serial + 1;
 	sqe.cdw10 = htole32((uint32_t)q->ciu << 16 | q->cntlid);
 	memcpy(&sqe.cdw12, q->cirn, sizeof(q->cirn));
 	admin_send(a, &sqe, 0, a->up->cfg.connect_timeout, on_reset);
