@@ -618,6 +618,135 @@ static void host_leaves_while_the_lost_one_waits(void **state)
 	assert_int_equal(later->times, 0);
 }
 
+/* Nothing is lost, but its host may be back and write the same blocks before it is executed. */
+static void host_leaves_while_it_is_out(void **state)
+{
+	struct answer *left, *later, *beside;
+
+	fake_ctrls[1].latency = 10 * NSEC_PER_SEC;
+	up(1);
+	left = write_at(0, 0);
+	settle();
+	leave(left);
+	assert_int_equal(left->times, 0);
+	fake_ctrls[1].latency = 0;
+	later = write_at(0, 7);
+	beside = write_at(0, 8);
+	run_at(0, nvme_cmd_read, 0, 8, 0);
+	assert_int_equal(beside->times, 1);
+	pass(9 * NSEC_PER_SEC);
+	assert_int_equal(left->times + later->times, 0);
+	pass(NSEC_PER_SEC);
+	assert_int_equal(left->times + later->times, 2);
+	assert_int_equal(fake_ctrls[1].last_slba, 7);
+	assert_int_equal(totals().fences, 0);
+	assert_false(lost_and_fenced());
+}
+
+static void host_comes_back_on_another_worker(void **state)
+{
+	struct answer *left, *later;
+
+	up(1);
+	fake_ctrls[1].stuck = true;
+	left = write_at(0, 0);
+	settle();
+	leave(left);
+	settle();
+	later = write_at(1, 0);
+	settle();
+	assert_int_equal(totals().fenced, 1);
+	answer_again(1);
+	settle();
+	assert_int_equal(left->times + later->times, 2);
+	assert_int_equal(later->status, 0);
+	assert_int_equal(fake_ctrls[1].writes, 2);
+	assert_int_equal(totals().fences, 0);
+}
+
+/* What is only on its way back does not make others wait for good. */
+static void host_leaves_just_before_the_answer(void **state)
+{
+	struct answer *left;
+
+	up(1);
+	sim_stall(world.worker[1]);
+	left = write_at(0, 0);
+	leave(left);
+	settle();
+	assert_int_equal(left->times, 1);
+	sim_resume(world.worker[1]);
+	settle();
+	assert_int_equal(totals().fences, 0);
+	run_at(0, nvme_cmd_write, 0, 8, 0);
+	run_at(1, nvme_cmd_write, 0, 8, 0);
+}
+
+static void left_alone_and_then_lost(void **state)
+{
+	struct answer *left, *later;
+	uint64_t start;
+
+	up(1);
+	up(2);
+	fake_ctrls[1].stuck = true;
+	left = write_at(0, 0);
+	settle();
+	leave(left);
+	later = write_at(1, 0);
+	settle();
+	lose(1);
+	start = sim_now;
+	WAIT_FOR(left->times);
+	WAIT_FOR(later->times);
+	assert_in_range(sim_now - start, 2 * KATO, 2 * KATO + NSEC_PER_SEC);
+	assert_int_equal(later->status, 0);
+	assert_int_equal(fake_ctrls[2].writes, 1);
+	settle();
+	assert_int_equal(totals().fences, 0);
+}
+
+/* Nobody wants it any more: it is not sent elsewhere. */
+static void left_alone_and_then_refused(void **state)
+{
+	struct answer *left;
+
+	up(1);
+	up(2);
+	fake_ctrls[1].stuck = true;
+	left = write_at(0, 0);
+	settle();
+	leave(left);
+	fake_ctrls[1].io_status = NVME_STATUS(3, NVME_SC_CTRL_PATH_ERROR);
+	answer_again(1);
+	WAIT_FOR(left->times);
+	settle();
+	assert_int_equal(fake_ctrls[2].writes, 0);
+	assert_int_equal(totals().fences, 0);
+}
+
+static void several_are_left_alone(void **state)
+{
+	struct answer *left[3], *later;
+
+	up(1);
+	fake_ctrls[1].stuck = true;
+	for (unsigned i = 0; i < 3; i++) /* they overlap */
+		left[i] = write_at(0, 4 * i);
+	settle();
+	for (unsigned i = 0; i < 3; i++)
+		leave(left[i]);
+	later = write_at(0, 0);
+	settle();
+	assert_int_equal(world.done, 0);
+	answer_again(1);
+	WAIT_FOR(world.done == 4);
+	settle();
+	assert_int_equal(later->status, 0);
+	assert_int_equal(fake_ctrls[1].writes, 4);
+	assert_int_equal(totals().fences, 0);
+}
+
 /* Hosts lose patience after 30 s; they hear from us before that, and may try elsewhere. */
 static void too_long_a_wait_gets_a_path_status(void **state)
 {
@@ -919,6 +1048,12 @@ int main(void)
 		T(host_leaves_while_fenced),
 		T(host_has_left_before_the_loss),
 		T(host_leaves_while_the_lost_one_waits),
+		T(host_leaves_while_it_is_out),
+		TWO(host_comes_back_on_another_worker),
+		TWO(host_leaves_just_before_the_answer),
+		TWO(left_alone_and_then_lost),
+		TWO(left_alone_and_then_refused),
+		TWO(several_are_left_alone),
 		T(too_long_a_wait_gets_a_path_status),
 		T(head_goes_while_writes_are_fenced),
 		T(shutdown_with_everything_waiting),
