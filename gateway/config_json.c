@@ -155,10 +155,12 @@ static void skip_string(struct cursor *c)
 
 static void skip_scalar(struct cursor *c)
 {
-	if (*c->p == '"')
+	if (*c->p == '"') {
 		skip_string(c);
-	else
-		c->p += strcspn(c->p, " \t\r\n,:]}");
+		return;
+	}
+	while (*c->p && !strchr(" \t\r\n,:]}", *c->p))
+		c->p++;
 }
 
 static void locate(struct cfg_node *n, struct cursor *c);
