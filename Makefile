@@ -81,8 +81,8 @@ units: $(units) ## build the unit tests
 deps: ## install the Debian packages of etc/packages.txt that are missing
 	@etc/deps.sh
 
-# Both take what is built from $(B), and leave nothing running or lying about.
-.PHONY: demo bench
+# They take what is built from $(B), and leave nothing running or lying about.
+.PHONY: demo bench failover
 demo: deps ## show the main job: a path dies under verified I/O (KEEP=1 stays up)
 	$(MAKE) -j$(JOBS) all
 	B=$(B) python3 tests/demo/demo.py
@@ -90,6 +90,10 @@ demo: deps ## show the main job: a path dies under verified I/O (KEEP=1 stays up
 bench: deps ## measure against a bare TCP relay, into docs/performance.md
 	$(MAKE) -j$(JOBS) all
 	B=$(B) python3 tests/bench/bench.py --write
+
+failover: deps ## measure what each kind of failure costs a host, into docs/failover.md
+	$(MAKE) -j$(JOBS) all
+	B=$(B) python3 tests/failover/failover.py --write
 
 .PHONY: check check-vm
 check: deps ## build all flavours and run all tests (T="word word": only those named so)
