@@ -5,6 +5,7 @@
 One line per program; what it printed goes to build/check/NAME.log, and its end to the terminal
 when it failed. Closes with the sum: N passed, N failed.
 """
+import concurrent.futures
 import fnmatch
 import glob
 import os
@@ -17,6 +18,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = "build/check"
 FAILED_LINES = 60
+AT_ONCE = 2  # most of them wait for something most of the time
 
 # Where threads hand things to each other: these also run under ThreadSanitizer.
 TSAN_UNITS = ("test_fetch_quota", "test_loop", "test_state", "test_tcp*", "*thread*")
@@ -34,6 +36,9 @@ ENV = dict(os.environ,
            TSAN_OPTIONS="halt_on_error=1")
 
 
+RUNNING = set()
+
+
 class Test:
     def __init__(self, name, argv, seconds, flavour="release"):
         self.name, self.argv, self.seconds = name, argv, seconds
@@ -45,6 +50,7 @@ class Test:
         with open(self.log, "wb") as log:
             p = subprocess.Popen(self.argv, env=self.env, stdin=subprocess.DEVNULL, stdout=log,
                                  stderr=log, start_new_session=True)
+            RUNNING.add(p)
             try:
                 status = p.wait(self.seconds)
             except subprocess.TimeoutExpired:
@@ -52,6 +58,7 @@ class Test:
                 log.write(f"\nkilled after {self.seconds} s\n".encode())
             finally:
                 end_group(p)
+                RUNNING.discard(p)
         passed, failed = count(self.text())
         if status != 0 and not failed:
             failed = 1
@@ -97,35 +104,45 @@ def units(flavour, patterns=("*",)):
 
 
 def tests():
-    yield Test("format", ["make", "-s", "format-check"], 60)
-    yield Test("man", ["make", "-s", "man"], 60)
-    yield from units("asan")
-    yield from units("tsan", TSAN_UNITS)
+    """The longest first, since two run at a time."""
+    yield Test("integration/asan", ["tests/integration/run"], 600, "asan")
+    yield Test("integration/release", ["tests/integration/run"], 600)
+    yield Test("vm/host", ["python3", "tests/vm/test_host.py"], 600)
+    yield Test("integration/tsan", ["tests/integration/run", *TSAN_INTEGRATION], 300, "tsan")
     yield Test("sim/release", ["tests/sim/run", "20000"], 300)
     yield Test("sim/asan", ["tests/sim/run", "1000"], 300, "asan")
-    for flavour in ("release", "asan"):
-        if os.path.exists("tests/integration/run"):
-            yield Test(f"integration/{flavour}", ["tests/integration/run"], 300, flavour)
-    yield Test("integration/tsan", ["tests/integration/run", *TSAN_INTEGRATION], 300, "tsan")
-    yield Test("vm/host", ["python3", "tests/vm/test_host.py"], 400)
+    yield Test("format", ["make", "-s", "format-check"], 120)
+    yield Test("man", ["make", "-s", "man"], 120)
+    yield from units("asan")
+    yield from units("tsan", TSAN_UNITS)
+
+
+def run(test):
+    """Runs it and tells how it went, in one piece."""
+    start = time.monotonic()
+    ok, bad = test.run()
+    text = (f"{test.name:34} {'FAILED' if bad else 'ok':8}{ok + bad:4} tests "
+            f"{time.monotonic() - start:7.1f} s\n")
+    if bad:
+        text += "".join(test.text().splitlines(True)[-FAILED_LINES:]) + f"--- end of {test.log}\n"
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    return ok, bad
 
 
 def main(words):
     os.chdir(TOP)
     os.makedirs(LOGS, exist_ok=True)
-    passed = failed = 0
-    for test in tests():
-        if words and not any(word in test.name for word in words):
-            continue
-        print(f"{test.name:34}", end=" ", flush=True)
-        start = time.monotonic()
-        ok, bad = test.run()
-        print(f"{'FAILED' if bad else 'ok':8}{ok + bad:4} tests {time.monotonic() - start:7.1f} s",
-              flush=True)
-        if bad:
-            print("".join(test.text().splitlines(True)[-FAILED_LINES:]), end="")
-            print(f"--- end of {test.log}", flush=True)
-        passed, failed = passed + ok, failed + bad
+    chosen = [t for t in tests() if not words or any(word in t.name for word in words)]
+    pool = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
+    try:
+        results = list(pool.map(run, chosen))
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for p in list(RUNNING):
+            end_group(p)
+        return 130
+    passed, failed = (sum(r[i] for r in results) for i in (0, 1))
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
