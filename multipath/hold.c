@@ -161,8 +161,10 @@ static void on_expired(void *arg)
 			       hw->no_path_since + hw->view->hold_ns - loop_now(hw->mw->loop));
 		return;
 	}
-	log_ratelimited(LOG_ERR, "namespace %u: no path for %llu ms, failing held I/O", hw->nsid,
-			(unsigned long long)(hw->view->hold_ns / NSEC_PER_MSEC));
+	if (!TAILQ_EMPTY(&hw->waiting))
+		log_ratelimited(LOG_ERR, "namespace %u: no path for %llu ms, failing held I/O",
+				hw->nsid,
+				(unsigned long long)(hw->view->hold_ns / NSEC_PER_MSEC));
 	hold_fail_all(hw, hold_status(hw));
 }
 
