@@ -33,6 +33,7 @@ struct depot {
 	unsigned nr_returned;
 	unsigned used; /* items below this have been handed out at some time */
 	unsigned total;
+	stat_t out; /* for other threads */
 	void *map;
 	size_t map_len;
 };
@@ -46,6 +47,7 @@ struct pool {
 	struct loop *loop;
 	struct depot requests, segments;
 	struct waiting for_request, for_segments;
+	stat_t waits;
 	struct loop_hook hook;
 	bool lacks_request; /* what was refused last, a request or segments */
 	bool refused;	    /* something was, in the waiter's call that runs now */
@@ -94,6 +96,7 @@ static void *depot_get(struct depot *d)
 	void *item = d->items + i * d->item_size;
 
 	UNPOISON(item, d->item_size);
+	stat_add(&d->out, 1);
 	return item;
 }
 
@@ -105,6 +108,7 @@ static void depot_put(struct depot *d, void *item)
 	assert(off / d->item_size < d->used && d->nr_returned < d->used);
 	d->returned[d->nr_returned++] = (uint32_t)(off / d->item_size);
 	POISON(item, d->item_size);
+	stat_sub(&d->out, 1);
 }
 
 /* ---- waiters ---- */
@@ -122,6 +126,7 @@ void pool_wait(struct pool *pool, struct pool_waiter *w)
 		return;
 	w->queued = true;
 	w->for_request = pool->lacks_request;
+	stat_add(&pool->waits, 1);
 	q = waiting_of(pool, w);
 	q->n++;
 	/* Nothing to be had in its turn: it keeps its place, so that many small needs cannot starve
@@ -303,6 +308,13 @@ void request_free_data(struct request *req)
 	while (req->nsegs)
 		depot_put(&pool->segments, req->segs[--req->nsegs]);
 	wake_waiters(pool);
+}
+
+void pool_use(const struct pool *pool, struct pool_use *use)
+{
+	use->requests = stat_get(&pool->requests.out);
+	use->segments = stat_get(&pool->segments.out);
+	use->waits = stat_get(&pool->waits);
 }
 
 unsigned pool_free_segments(const struct pool *pool)

@@ -57,6 +57,13 @@ void request_free_data(struct request *req);
 void pool_wait(struct pool *pool, struct pool_waiter *w);
 void pool_wait_cancel(struct pool *pool, struct pool_waiter *w);
 
+/* What is handed out now, and how often somebody has had to wait for more. */
+struct pool_use {
+	uint64_t requests, segments, waits;
+};
+/* Any thread. */
+void pool_use(const struct pool *pool, struct pool_use *use);
+
 unsigned pool_free_segments(const struct pool *pool);
 unsigned pool_free_requests(const struct pool *pool);
 unsigned pool_total_segments(const struct pool *pool);

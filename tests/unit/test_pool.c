@@ -306,6 +306,27 @@ static void test_copy(void **state)
 	free(out);
 }
 
+static void test_use(void **state)
+{
+	struct pool_waiter w = {0};
+	struct request *req = pool_get(pool);
+	struct pool_use use;
+
+	request_alloc_data(req, 2 * SEG_SIZE);
+	pool_use(pool, &use);
+	assert_int_equal(use.requests, 1);
+	assert_int_equal(use.segments, 2);
+	assert_int_equal(use.waits, 0);
+	pool_wait(pool, &w);
+	pool_wait(pool, &w); /* waits already */
+	pool_wait_cancel(pool, &w);
+	pool_put(req);
+	pool_use(pool, &use);
+	assert_int_equal(use.requests, 0);
+	assert_int_equal(use.segments, 0);
+	assert_int_equal(use.waits, 1);
+}
+
 static void test_iov(void **state)
 {
 	struct request *req = pool_get(pool);
@@ -351,6 +372,7 @@ int main(void)
 		T(test_served_goes_to_the_end),
 		T(test_slot_waiter_keeps_no_segments),
 		T(test_slots_and_segments_apart),
+		T(test_use),
 		T(test_copy),
 		T(test_iov),
 		T(test_crc32c),
