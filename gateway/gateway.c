@@ -241,6 +241,7 @@ struct gateway *gateway_new(const struct gw_config *cfg)
 	}
 	admin_init(gw);
 	gw->started = loop_now(gw->control);
+	gw->started_at = time(NULL);
 	start_subsystems(gw);
 	return gw;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #include "gateway/config.h"
 #include "gateway/subsystem.h"
@@ -58,7 +59,8 @@ struct gateway {
 	bool retrying;
 	unsigned reserved_segments; /* of control's pool, see admin.c */
 	uint64_t started;	    /* loop time */
-	bool stopping, ending;	    /* hosts are leaving; upstreams are */
+	time_t started_at;
+	bool stopping, ending; /* hosts are leaving; upstreams are */
 };
 
 /**

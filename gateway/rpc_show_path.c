@@ -86,14 +86,29 @@ static void put_namespace(json_t *o, const struct head *h)
 			    h ? rpc_text(mp_policy_name(h->policy)) : json_null());
 }
 
+/* Commands by the power of two of the microseconds that they took. */
+static void put_histogram(json_t *o, const struct path *path)
+{
+	uint64_t counts[LATENCY_BUCKETS] = {0};
+	json_t *list = json_array();
+
+	if (path)
+		path_histogram(path, counts);
+	for (unsigned b = 0; b < LATENCY_BUCKETS; b++)
+		json_array_append_new(list, json_integer((json_int_t)counts[b]));
+	json_object_set_new(o, "latency_histogram", list);
+}
+
 static void put_latencies(json_t *o, const struct path *path, const struct path_totals *t)
 {
 	uint64_t n = t->reads + t->writes + t->others;
 
 	rpc_put_u64(o, "average_latency_us", n ? t->latency_ns_sum / n / NSEC_PER_USEC : 0);
+	rpc_put_u64(o, "total_latency_us", t->latency_ns_sum / NSEC_PER_USEC);
 	rpc_put_u64(o, "p50_latency_us", path ? path_latency(path, 50) : 0);
 	rpc_put_u64(o, "p99_latency_us", path ? path_latency(path, 99) : 0);
 	rpc_put_u64(o, "p999_latency_us", path ? path_latency(path, 99.9) : 0);
+	put_histogram(o, path);
 }
 
 static void put_totals(json_t *o, const struct path *path)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "gateway/rpc_show.h"
@@ -14,12 +16,39 @@ static json_t *show_workers(const struct gateway *gw)
 	for (unsigned i = 0; i < gw->nr_workers; i++) {
 		json_t *o = json_object();
 
+		struct pool_use use;
+
+		pool_use(loop_pool(gw->workers[i].loop), &use);
+		rpc_put_u64(o, "worker", i + 1);
 		rpc_put_u64(o, "host_queues", gw->workers[i].queues);
 		rpc_put_u64(o, "requests", gw->cfg->requests);
+		rpc_put_u64(o, "requests_used", use.requests);
 		rpc_put_u64(o, "memory_bytes", gw->cfg->memory);
+		rpc_put_u64(o, "memory_used_bytes", use.segments * SEG_SIZE);
+		rpc_put_u64(o, "waits", use.waits);
 		json_array_append_new(list, o);
 	}
 	return list;
+}
+
+static unsigned controllers_at(const struct gw_listener *l, const struct subsystem *ss)
+{
+	const struct controller *c;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(c, &ss->controllers, link)
+		n += c->listener == l;
+	return n;
+}
+
+static unsigned all_controllers_at(const struct gw_listener *l)
+{
+	unsigned n = controllers_at(l, &l->gw->discovery);
+	const struct subsystem *ss;
+
+	TAILQ_FOREACH(ss, &l->gw->subsystems, link)
+		n += controllers_at(l, ss);
+	return n;
 }
 
 static json_t *show_listeners(const struct gateway *gw)
@@ -34,6 +63,7 @@ static json_t *show_listeners(const struct gateway *gw)
 		rpc_put_text(o, "transport", tr->name);
 		rpc_put_address(o, l->tgt ? tr->listener_addr(l->tgt) : &l->cfg->addr);
 		rpc_put_bool(o, "listening", l->tgt);
+		rpc_put_u64(o, "controllers", all_controllers_at(l));
 		json_array_append_new(list, o);
 	}
 	return list;
@@ -152,6 +182,32 @@ static json_t *show_quarantines(const struct gateway *gw)
 	return l.list;
 }
 
+/* Bytes of memory that the process has now. */
+static uint64_t resident_bytes(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long long pages = 0;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%*u %llu", &pages) != 1)
+		pages = 0;
+	fclose(f);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void put_process(json_t *o)
+{
+	struct rusage u;
+
+	rpc_put_u64(o, "resident_bytes", resident_bytes());
+	if (getrusage(RUSAGE_SELF, &u))
+		return;
+	json_object_set_new(o, "cpu_seconds",
+			    json_real((double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+				      (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6));
+}
+
 json_t *show_status(const struct gateway *gw)
 {
 	json_t *o = json_object();
@@ -159,6 +215,8 @@ json_t *show_status(const struct gateway *gw)
 	rpc_put_text(o, "version", NVMEGW_VERSION);
 	rpc_put_u64(o, "pid", (uint64_t)getpid());
 	rpc_put_u64(o, "uptime_seconds", (loop_now(gw->control) - gw->started) / NSEC_PER_SEC);
+	rpc_put_u64(o, "started_at", (uint64_t)gw->started_at);
+	put_process(o);
 	rpc_put_bool(o, "stopping", gw->stopping);
 	json_object_set_new(o, "workers", show_workers(gw));
 	json_object_set_new(o, "listeners", show_listeners(gw));

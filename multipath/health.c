@@ -53,11 +53,11 @@ static uint64_t now_of(const struct path *p)
 	return loop_now(p->up->ss->mp->control);
 }
 
-static void histogram_of(const struct path *p, uint64_t sum[LATENCY_BUCKETS])
+void path_histogram(const struct path *p, uint64_t sum[LATENCY_BUCKETS])
 {
 	for (unsigned b = 0; b < LATENCY_BUCKETS; b++) {
 		sum[b] = 0;
-		for (unsigned i = 0; i < p->lanes->n; i++)
+		for (unsigned i = 0; p->lanes && i < p->lanes->n; i++)
 			sum[b] += stat_get(&p->lanes->lane[i]->latency.histogram[b]);
 	}
 }
@@ -66,9 +66,7 @@ uint64_t path_latency(const struct path *p, double percent)
 {
 	uint64_t sum[LATENCY_BUCKETS];
 
-	if (!p->lanes)
-		return 0;
-	histogram_of(p, sum);
+	path_histogram(p, sum);
 	return latency_percentile(sum, percent);
 }
 
@@ -88,7 +86,7 @@ static bool measure(struct path *p)
 	uint64_t sum[LATENCY_BUCKETS], fresh[LATENCY_BUCKETS], n = 0;
 	bool was_stuck = h->stuck;
 
-	histogram_of(p, sum);
+	path_histogram(p, sum);
 	for (unsigned b = 0; b < LATENCY_BUCKETS; b++) {
 		fresh[b] = sum[b] - h->seen[b];
 		n += fresh[b];

@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 
 #include "multipath/ident.h"
+#include "multipath/latency.h"
 #include "transport/initiator.h"
 #include "transport/loop.h"
 #include "transport/request.h"
@@ -199,6 +200,8 @@ struct path_totals {
 		latency_ns_sum;
 };
 void path_totals(const struct path *p, struct path_totals *t);
+/* How many of the path's commands took how long, see struct latency. */
+void path_histogram(const struct path *p, uint64_t counts[LATENCY_BUCKETS]);
 /* 99th percentile etc. of all that the path has done, in microseconds; 0: nothing yet. */
 uint64_t path_latency(const struct path *p, double percent);
 
