@@ -32,6 +32,7 @@ static const struct cfg_field fields[] = {
 	{"state_dir", CFG_TEXT, AT(cfg.state_dir), .text = "/var/lib/nvmegw", .or_empty = true},
 	{"control_socket", CFG_TEXT, AT(cfg.control_socket), .text = "/run/nvmegw/control.sock",
 	 .or_empty = true},
+	{.name = "http", .type = CFG_OTHER},
 	{"log_level", CFG_WORD, AT(cfg.log_level), .words = log_levels},
 	{"hostnqn", CFG_TEXT, AT(host.hostnqn), .check = cfg_check_nqn},
 	{"hostid", CFG_ID, AT(host.hostid)},
@@ -66,6 +67,7 @@ static void read_top(const struct cfg_node *root, struct gw_config *cfg)
 	defaults.requests = cfg->requests;
 	host_id_of(&defaults.host, defaults.etc);
 	cfg_listeners(root, cfg);
+	cfg_http(root, cfg);
 	cfg_subsystems(root, &defaults, cfg);
 }
 

@@ -17,7 +17,7 @@ struct listener_text {
 static const struct tgt_transport *const targets[] = {&tgt_tcp};
 static const struct cfg_word transports[] = {{"tcp", 0}, {0}};
 
-static const char *check_traddr(const char *traddr)
+const char *cfg_check_traddr(const char *traddr)
 {
 	struct addr a;
 
@@ -36,7 +36,7 @@ static const char *check_advertise(const char *traddr)
 #define AT(member) CFG_AT(struct listener_text, member)
 static const struct cfg_field fields[] = {
 	{"transport", CFG_WORD, AT(transport), .required = true, .words = transports},
-	{"traddr", CFG_TEXT, AT(traddr), .required = true, .check = check_traddr},
+	{"traddr", CFG_TEXT, AT(traddr), .required = true, .check = cfg_check_traddr},
 	{"trsvcid", CFG_PORT, AT(port), .min = 1, .max = 65535, .def = 4420},
 	{"advertise", CFG_TEXT, AT(l.traddr_out), .check = check_advertise},
 	{"in_capsule_data", CFG_UINT, AT(l.tgt.in_capsule_data), .max = SEG_SIZE, .def = 8192,

@@ -43,10 +43,14 @@ void host_id_of(struct host_id *id, const char *etc);
 /* A UUID (version 8, RFC 9562) that is always the same for the same text. */
 void cfg_uuid_from(const char *text, uint8_t uuid[16]);
 
-/* ---- config_listener.c, config_upstream.c, config_subsystem.c ---- */
+/* ---- config_listener.c, config_http.c, config_upstream.c, config_subsystem.c ---- */
 /* They report what is wrong and return nothing: cfg_doc.problems counts. */
 
+/* For cfg_field.check: NULL, or what was expected. */
+const char *cfg_check_traddr(const char *traddr);
+
 void cfg_listeners(const struct cfg_node *root, struct gw_config *cfg);
+void cfg_http(const struct cfg_node *root, struct gw_config *cfg);
 void cfg_subsystems(const struct cfg_node *root, const struct cfg_defaults *defaults,
 		    struct gw_config *cfg);
 /* @subsystem is the object that has "upstreams". */

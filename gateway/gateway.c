@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "gateway/admin.h"
+#include "gateway/http.h"
 #include "gateway/rpc.h"
 #include "gateway/state.h"
 #include "transport/log.h"
@@ -223,6 +224,14 @@ static bool open_rpc(struct gateway *gw)
 	return gw->rpc;
 }
 
+static bool open_http(struct gateway *gw)
+{
+	if (!gw->cfg->http.len)
+		return true;
+	gw->http = http_open(gw, &gw->cfg->http);
+	return gw->http;
+}
+
 struct gateway *gateway_new(const struct gw_config *cfg)
 {
 	struct gateway *gw = calloc(1, sizeof(*gw));
@@ -235,7 +244,7 @@ struct gateway *gateway_new(const struct gw_config *cfg)
 	TAILQ_INIT(&gw->strangers);
 	/* All that can fail comes before anything that would have to be ended in order. */
 	if (!make_loops(gw) || !open_state(gw) || !make_subsystems(gw) || !open_rpc(gw) ||
-	    !listen_all(gw)) {
+	    !open_http(gw) || !listen_all(gw)) {
 		gateway_free(gw);
 		return NULL;
 	}
@@ -250,6 +259,7 @@ void gateway_free(struct gateway *gw)
 {
 	struct subsystem *ss;
 
+	http_close(gw->http);
 	rpc_close(gw->rpc);
 	unlisten_all(gw);
 	admin_fini(gw);

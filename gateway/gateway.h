@@ -18,6 +18,7 @@
 #include "transport/version.h"
 
 struct host_queue;
+struct http;
 struct rpc;
 struct state;
 
@@ -43,6 +44,7 @@ struct gateway {
 	struct mp *mp;
 	struct state *state; /* NSIDs that survive restarts */
 	struct rpc *rpc;     /* control socket; NULL: none */
+	struct http *http;   /* status page and metrics; NULL: none */
 	struct gw_listener *listeners;
 	unsigned nr_listeners;
 	TAILQ_HEAD(, subsystem) subsystems; /* exported ones, in configured order */

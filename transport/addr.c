@@ -149,3 +149,12 @@ bool addr_is_any(const struct addr *a)
 		return v4(a)->sin_addr.s_addr == htonl(INADDR_ANY);
 	return IN6_IS_ADDR_UNSPECIFIED(&v6(a)->sin6_addr);
 }
+
+bool addr_is_loopback(const struct addr *a)
+{
+	if (!a->len)
+		return false;
+	if (a->ss.ss_family == AF_INET)
+		return ntohl(v4(a)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(&v6(a)->sin6_addr);
+}

@@ -24,5 +24,7 @@ char *addr_host_str(const struct addr *a, char *buf);
 uint16_t addr_port(const struct addr *a);
 bool addr_equal(const struct addr *a, const struct addr *b);
 bool addr_is_any(const struct addr *a);
+/* Only processes on this machine reach it. */
+bool addr_is_loopback(const struct addr *a);
 
 #endif

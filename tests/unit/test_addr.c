@@ -90,6 +90,23 @@ static void test_equal(void **state)
 	assert_false(addr_equal(&unset, &set));
 }
 
+static void test_loopback(void **state)
+{
+	static const char *const yes[] = {"127.0.0.1", "127.8.9.1", "::1"};
+	static const char *const no[] = {"0.0.0.0", "::", "192.0.2.1", "128.0.0.1", "fe80::1"};
+	struct addr a = {0};
+
+	assert_false(addr_is_loopback(&a));
+	for (unsigned i = 0; i < sizeof(yes) / sizeof(yes[0]); i++) {
+		assert_int_equal(addr_parse(&a, yes[i], "1"), 0);
+		assert_true(addr_is_loopback(&a));
+	}
+	for (unsigned i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
+		assert_int_equal(addr_parse(&a, no[i], "1"), 0);
+		assert_false(addr_is_loopback(&a));
+	}
+}
+
 static void test_any(void **state)
 {
 	char buf[ADDR_STR_MAX];
@@ -108,10 +125,9 @@ static void test_any(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_text),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_equal),
-		cmocka_unit_test(test_any),
+		cmocka_unit_test(test_text),	 cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_equal),	 cmocka_unit_test(test_any),
+		cmocka_unit_test(test_loopback),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -146,6 +146,28 @@ static void test_advertise(void **state)
 		"digits\n");
 }
 
+/* ---- status page and metrics ---- */
+
+#define HTTP(members)                                                                \
+	"{\"listeners\": [" TCP_AT("::1") "], \"subsystems\": [{\"nqn\": \"" TRY_NQN \
+					  "\", \"upstreams\": [" UP_AT(              \
+						  "192.0.2.1", "") "]}], \"http\":\n" members "}"
+
+static void test_http(void **state)
+{
+	assert_int_equal(try_good_with(TRY_TOP, NULL, NULL)->http.len, 0);
+	assert_string_equal(address(&try_good(HTTP("{}"))->http), "127.0.0.1:8420");
+	assert_string_equal(
+		address(&try_good(HTTP("{\"traddr\": \"::\", \"trsvcid\": \"80\"}"))->http),
+		"[::]:80");
+	try_refused(HTTP("true"), "2: $.http: is true, expected an object\n");
+	try_refused(HTTP("{\"traddr\": \"localhost\", \"trsvcid\": 0, \"port\": 80}"),
+		    "2: $.http.traddr: is \"localhost\", expected an IPv4 or IPv6 address in "
+		    "digits\n"
+		    "2: $.http.trsvcid: is 0, expected an integer from 1 to 65535\n"
+		    "2: $.http.port: unknown key, expected one of nvmegw.json(5)\n");
+}
+
 /* ---- subsystems ---- */
 
 static void test_subsystem_nqns(void **state)
@@ -547,6 +569,7 @@ int main(void)
 		T(test_listener_addresses),
 		T(test_listeners_collide),
 		T(test_advertise),
+		T(test_http),
 		T(test_subsystem_nqns),
 		T(test_cntlids),
 		T(test_hosts),
