@@ -65,6 +65,9 @@ $(B)/unit/test_mp_%: $(B)/tests/unit/test_mp_%.o \
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
+# What .incbin brings is no include that -MMD sees.
+$(B)/gateway/http_page.o: gateway/http_page.html
+
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC  $@"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/http_page.h"
 #include "gateway/metrics.h"
 #include "gateway/rpc_methods.h"
 
@@ -40,6 +41,11 @@ json_t *http_state(struct gateway *gw)
 	return state;
 }
 
+static char *page(struct gateway *gw)
+{
+	return dup_text(http_page());
+}
+
 static char *state_text(struct gateway *gw)
 {
 	json_t *state = http_state(gw);
@@ -64,6 +70,7 @@ static const struct {
 	const char *path, *type;
 	char *(*make)(struct gateway *gw);
 } documents[] = {
+	{"/", "text/html; charset=utf-8", page},
 	{"/state.json", "application/json", state_text},
 	{"/metrics", "text/plain; version=0.0.4; charset=utf-8", metrics},
 };
@@ -75,7 +82,7 @@ static const struct {
 	const char *text;
 } problems[] = {
 	{400, "This is no HTTP request.\n"},
-	{404, "There are /state.json and /metrics.\n"},
+	{404, "There are / (the status page), /state.json and /metrics.\n"},
 	{405, "Everything here is read-only: GET and HEAD are all that there is.\n"},
 	{413, "Nothing here takes a body.\n"},
 	{421, "This is reached by its address or as localhost, not by another name.\n"},
@@ -110,6 +117,8 @@ void http_document(struct gateway *gw, const struct http_request *r, struct http
 		*d = (struct http_document){200, documents[i].type, NO_CONTENT,
 					    documents[i].make(gw), 0};
 		d->len = strlen(d->body);
+		if (documents[i].make == page)
+			d->policy = http_page_policy();
 		return;
 	}
 	http_problem(404, d);

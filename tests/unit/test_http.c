@@ -219,6 +219,14 @@ static void documents(void **state)
 {
 	int fd = client();
 
+	say(fd, GET("/"));
+	until_answered(fd);
+	says("HTTP/1.1 200 OK\r\n");
+	says("Content-Type: text/html; charset=utf-8\r\n");
+	says("script-src 'sha256-");
+	says("frame-ancestors 'none'");
+	says("<!DOCTYPE html>");
+	forget();
 	say(fd, GET("/state.json?now"));
 	until_answered(fd);
 	says("Content-Type: application/json\r\n");
@@ -240,7 +248,7 @@ static void head_has_no_body(void **state)
 {
 	int fd = client();
 
-	say(fd, "HEAD /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+	say(fd, "HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
 	until_ended(fd);
 	says("HTTP/1.1 200 OK\r\n");
 	assert_string_equal(strstr(got, "\r\n\r\n"), "\r\n\r\n");
