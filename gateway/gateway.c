@@ -263,6 +263,7 @@ void gateway_free(struct gateway *gw)
 	rpc_close(gw->rpc);
 	unlisten_all(gw);
 	admin_fini(gw);
+	drain_fini(&gw->drain);
 	state_close(gw->state);
 	for (unsigned i = 0; i < gw->nr_workers; i++)
 		drop_loop(gw->workers[i].loop);
@@ -307,6 +308,11 @@ static void upstreams_gone(void *arg)
 	loop_stop(((struct gateway *)arg)->control);
 }
 
+static void end_upstreams(struct gateway *gw)
+{
+	mp_shutdown(gw->mp, upstreams_gone, gw);
+}
+
 static bool hosts_left(const struct gateway *gw)
 {
 	const struct subsystem *ss;
@@ -322,7 +328,7 @@ void gateway_host_gone(struct gateway *gw)
 	if (!gw->stopping || gw->ending || hosts_left(gw))
 		return;
 	gw->ending = true;
-	mp_shutdown(gw->mp, upstreams_gone, gw);
+	drain_start(&gw->drain, gw, end_upstreams);
 }
 
 static void end_controllers(struct subsystem *ss)

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "gateway/config.h"
+#include "gateway/drain.h"
 #include "gateway/subsystem.h"
 #include "transport/pool.h"
 #include "transport/version.h"
@@ -62,7 +63,8 @@ struct gateway {
 	unsigned reserved_segments; /* of control's pool, see admin.c */
 	uint64_t started;	    /* loop time */
 	time_t started_at;
-	bool stopping, ending; /* hosts are leaving; upstreams are */
+	bool stopping, ending;	    /* hosts are leaving; they have left */
+	struct drain drain;
 };
 
 /**
@@ -73,7 +75,10 @@ struct gateway {
 struct gateway *gateway_new(const struct gw_config *cfg);
 /* Starts the workers, then runs control on this thread until gateway_stop() is through. */
 void gateway_run(struct gateway *gw);
-/* Stops listening, ends all controllers, then the upstreams, then gateway_run(). */
+/*
+ * Stops listening, ends all controllers, waits for what is out to upstreams, then ends these, then
+ * gateway_run().
+ */
 void gateway_stop(struct gateway *gw);
 void gateway_free(struct gateway *gw);
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "multipath/control.h"
 #include "tests/unit/fake_upstream.h"
@@ -316,8 +317,10 @@ void gw_end(void)
 
 	if (!gw->stopping)
 		gateway_stop(gw);
-	for (unsigned i = 0; i < MAX_TURNS && gw->mp->objects; i++)
+	for (unsigned i = 0; i < MAX_TURNS && gw->mp->objects; i++) {
 		gw_spin(1);
+		usleep(10);
+	}
 	assert_true(gw->ending);
 	assert_int_equal(gw->mp->objects, 0);
 	gw_spin(20);

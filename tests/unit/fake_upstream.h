@@ -21,7 +21,7 @@ struct fake_ns {
 
 struct fake_ctrl {
 	bool down;   /* refuses to connect */
-	bool stuck;  /* accepts I/O commands and never completes them */
+	bool stuck;  /* accepts I/O commands and does not complete them */
 	bool silent; /* the same, and admin commands too */
 	uint16_t connect_status;
 	uint16_t io_status;   /* of every I/O command, when not 0 */

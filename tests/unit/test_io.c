@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "multipath/control.h"
 #include "multipath/worker.h"
 #include "tests/unit/fake_host.h"
 #include "tests/unit/fake_upstream.h"
@@ -205,6 +206,14 @@ static void abort_takes_back_what_is_held(void **state)
 	assert_int_equal(abort_command(1, cid), 1);
 }
 
+static void unstick(void)
+{
+	for (unsigned port = 1; port < 3; port++) {
+		fake_ctrls[port].stuck = false;
+		fake_look(port);
+	}
+}
+
 static void abort_cannot_reach_upstream(void **state)
 {
 	uint16_t cid;
@@ -214,6 +223,7 @@ static void abort_cannot_reach_upstream(void **state)
 	gw_spin(5);
 	assert_int_equal(abort_command(1, cid), 1);
 	assert_false(host_answer(cid)->there);
+	unstick();
 }
 
 static void abort_event_request(void **state)
@@ -302,6 +312,37 @@ static void commands_upstream_outlive_their_host(void **state)
 	assert_int_equal(gw_ss->nr_controllers, 0);
 	assert_int_equal(pool_free_requests(loop_pool(gw->workers[0].loop)) + 5,
 			 pool_total_requests(loop_pool(gw->workers[0].loop)));
+	unstick();
+}
+
+static void the_end_waits_for_commands_upstream(void **state)
+{
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	send_read();
+	gw_spin(5);
+	gateway_stop(gw);
+	for (int i = 0; i < 5; i++)
+		spin_ms(10);
+	assert_false(host_is_open(io));
+	assert_true(gw->ending);
+	assert_int_equal(gw_usable(), 2);
+	unstick();
+	for (int i = 0; i < 1000 && gw->mp->objects; i++)
+		spin_ms(1);
+	assert_int_equal(gw->mp->objects, 0);
+}
+
+static void the_end_does_not_wait_for_ever(void **state)
+{
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	send_read();
+	gw_spin(5);
+	gateway_stop(gw);
+	gw_spin(5);
+	gw->drain.started -= DRAIN_MAX;
+	for (int i = 0; i < 1000 && gw->mp->objects; i++)
+		spin_ms(1);
+	assert_int_equal(gw->mp->objects, 0);
 }
 
 static void held_then_a_path_comes_back(void **state)
@@ -506,6 +547,8 @@ int main(void)
 		T(abort_limit),
 		T(held_commands_leave_with_their_host),
 		T(commands_upstream_outlive_their_host),
+		T(the_end_waits_for_commands_upstream),
+		T(the_end_does_not_wait_for_ever),
 		T(held_then_a_path_comes_back),
 		T(connection_lost_while_data_is_fetched),
 		T(namespace_lost_while_data_is_fetched),
