@@ -11,6 +11,7 @@
 #include "gateway/http.h"
 #include "gateway/rpc.h"
 #include "gateway/state.h"
+#include "gateway/watchdog.h"
 #include "transport/log.h"
 #include "transport/pool.h"
 
@@ -263,6 +264,7 @@ void gateway_free(struct gateway *gw)
 	rpc_close(gw->rpc);
 	unlisten_all(gw);
 	admin_fini(gw);
+	watchdog_free(gw->watchdog);
 	drain_fini(&gw->drain);
 	state_close(gw->state);
 	for (unsigned i = 0; i < gw->nr_workers; i++)
@@ -295,6 +297,7 @@ struct subsystem *gateway_subsystem(struct gateway *gw, const char *nqn)
 void gateway_run(struct gateway *gw)
 {
 	start_workers(gw);
+	gw->watchdog = watchdog_start(gw);
 	sd_notify(0, "READY=1");
 	log_notice("ready: %u workers, %u listeners, %u subsystems", gw->nr_workers,
 		   gw->nr_listeners, gw->cfg->nr_subsystems);

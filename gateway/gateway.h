@@ -22,6 +22,7 @@ struct host_queue;
 struct http;
 struct rpc;
 struct state;
+struct watchdog;
 
 struct gw_listener {
 	struct gateway *gw;
@@ -61,6 +62,7 @@ struct gateway {
 	struct loop_timer retry_later;
 	bool retrying;
 	unsigned reserved_segments; /* of control's pool, see admin.c */
+	struct watchdog *watchdog;  /* NULL: nobody asks for it */
 	uint64_t started;	    /* loop time */
 	time_t started_at;
 	bool stopping, ending;	    /* hosts are leaving; they have left */
