@@ -12,6 +12,7 @@
 #include "gateway/rpc.h"
 #include "gateway/state.h"
 #include "gateway/watchdog.h"
+#include "transport/inherited.h"
 #include "transport/log.h"
 #include "transport/pool.h"
 
@@ -148,6 +149,30 @@ static bool make_subsystems(struct gateway *gw)
 	return true;
 }
 
+static bool is_configured(const struct gw_config *cfg, const struct addr *addr)
+{
+	for (unsigned i = 0; i < cfg->nr_listeners; i++)
+		if (addr_equal(&cfg->listeners[i].addr, addr))
+			return true;
+	return false;
+}
+
+/* Hosts that connect to such a socket would wait for ever. */
+static void warn_of_unused_sockets(const struct gw_config *cfg)
+{
+	char where[ADDR_STR_MAX];
+	struct addr addr;
+
+	for (unsigned i = 0; i < inherited_sockets(); i++) {
+		if (inherited_addr(i, &addr))
+			log_warn("inherited socket %u is no listening TCP socket and not used", i);
+		else if (!is_configured(cfg, &addr))
+			log_warn("the inherited socket on %s is not used: no listener is "
+				 "configured there",
+				 addr_str(&addr, where));
+	}
+}
+
 static bool listen_all(struct gateway *gw)
 {
 	const struct gw_config *cfg = gw->cfg;
@@ -157,6 +182,7 @@ static bool listen_all(struct gateway *gw)
 	if (!gw->listeners)
 		abort();
 	gw->nr_listeners = cfg->nr_listeners;
+	warn_of_unused_sockets(cfg);
 	for (unsigned i = 0; i < cfg->nr_listeners; i++) {
 		const struct listener_cfg *lc = &cfg->listeners[i];
 		struct gw_listener *l = &gw->listeners[i];

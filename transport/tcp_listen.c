@@ -9,8 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "transport/inherited.h"
 #include "transport/log.h"
 
+#define BACKLOG	     1024
 #define ACCEPT_TURN  16
 #define ACCEPT_RETRY (200 * NSEC_PER_MSEC) /* when the process is out of fds */
 
@@ -59,11 +61,31 @@ static void on_accept(void *arg, unsigned events)
 	}
 }
 
+static int new_socket(const struct addr *addr)
+{
+	int fd = socket(addr->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1, e;
+
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	/* So that 0.0.0.0 and [::] can be listened on with the same port. */
+	if (addr->ss.ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	if (bind(fd, (const struct sockaddr *)&addr->ss, addr->len) == 0 &&
+	    listen(fd, BACKLOG) == 0)
+		return fd;
+	e = errno;
+	close(fd);
+	errno = e;
+	return -1;
+}
+
 struct tgt_listener *tcp_listen(struct loop *control, const struct addr *addr,
 				const struct tgt_config *cfg, const struct tgt_ops *ops, void *arg)
 {
 	struct tgt_listener *l = calloc(1, sizeof(*l));
-	int one = 1, e;
+	int e;
 
 	if (!l)
 		return NULL;
@@ -71,14 +93,10 @@ struct tgt_listener *tcp_listen(struct loop *control, const struct addr *addr,
 	l->ops = ops;
 	l->arg = arg;
 	l->loop = control;
-	l->fd = socket(addr->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	l->fd = inherited_socket(addr);
 	if (l->fd < 0)
-		goto fail;
-	setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	/* So that 0.0.0.0 and [::] can be listened on with the same port. */
-	if (addr->ss.ss_family == AF_INET6)
-		setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	if (bind(l->fd, (const struct sockaddr *)&addr->ss, addr->len) || listen(l->fd, 1024))
+		l->fd = new_socket(addr);
+	if (l->fd < 0)
 		goto fail;
 	l->addr.len = sizeof(l->addr.ss);
 	if (getsockname(l->fd, (struct sockaddr *)&l->addr.ss, &l->addr.len))
