@@ -8,6 +8,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import procs  # noqa: E402
+from manager import Manager  # noqa: E402
 from procs import Procs, binary, free_ports, listener  # noqa: E402,F401
 
 BACK_NQN = "nqn.2014-08.org.example:back"
@@ -48,6 +49,19 @@ class StackTest(unittest.TestCase):
         proc.daemon_name = name
         return proc
 
+    def manager(self, *ports):
+        manager = Manager(self.p, ports)
+        self.addCleanup(manager.close)
+        return manager
+
+    def managed(self, manager, name, config, **env):
+        """A daemon that the service manager starts."""
+        config = dict({"workers": 2, "pin": False}, **config)
+        argv = [binary("nvmegwd"), "-c", self.p.write_config(name, config)]
+        proc = manager.start(name, argv, **env)
+        proc.daemon_name = name
+        return proc
+
     def back_end(self, name, port, cntlid=1, upstream=None, **subsystem):
         upstream = upstream or file_upstream(self.p.path("disk.img"))
         return self.daemon(name, {
@@ -56,13 +70,17 @@ class StackTest(unittest.TestCase):
                                  "cntlid_max": cntlid + 98, "upstreams": [upstream]},
                                 **subsystem)]})
 
-    def gateway(self, port, upstreams, name="gateway", **subsystem):
+    @staticmethod
+    def gateway_config(port, upstreams, **subsystem):
         more = subsystem.pop("config", {})
         # What a busy machine makes slow is not what these tests are about.
         subsystem.setdefault("slow_path_factor", 0)
-        return self.daemon(name, dict({
+        return dict({
             "listeners": [listener(port)],
-            "subsystems": [dict({"nqn": GW_NQN, "upstreams": upstreams}, **subsystem)]}, **more))
+            "subsystems": [dict({"nqn": GW_NQN, "upstreams": upstreams}, **subsystem)]}, **more)
+
+    def gateway(self, port, upstreams, name="gateway", **subsystem):
+        return self.daemon(name, self.gateway_config(port, upstreams, **subsystem))
 
     def cli(self, *args, daemon="gateway", check=True):
         out = subprocess.run([binary("nvmegw"), "-s", self.p.path(daemon + ".sock"), *args],

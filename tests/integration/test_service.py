@@ -4,8 +4,7 @@ import socket
 import time
 import unittest
 
-from stack import GW_NQN, StackTest, binary, free_ports, listener, tcp_upstream
-from manager import Manager
+from stack import GW_NQN, StackTest, free_ports, tcp_upstream
 from wire import ICRESP, Host, icreq, wait_for
 
 RECONNECT_DELAY = 0.3
@@ -24,22 +23,9 @@ class Service(StackTest):
         super().setUp()
         self.ports = dict(zip(("back", "gateway", "front"), free_ports(3)))
 
-    def managed(self, *ports):
-        manager = Manager(self.p, ports)
-        self.addCleanup(manager.close)
-        return manager
-
-    def start(self, manager, config, **env):
-        argv = [binary("nvmegwd"), "-c", self.p.write_config("gateway", dict(
-            {"workers": 2, "pin": False}, **config))]
-        proc = manager.start("gateway", argv, **env)
-        proc.daemon_name = "gateway"
-        return proc
-
-    def config(self):
-        return {"listeners": [listener(self.ports["gateway"])],
-                "subsystems": [{"nqn": GW_NQN,
-                                "upstreams": [tcp_upstream(self.ports["back"], "a")]}]}
+    def start(self, manager, **env):
+        config = self.gateway_config(self.ports["gateway"], [tcp_upstream(self.ports["back"], "a")])
+        return self.managed(manager, "gateway", config, **env)
 
     def front(self):
         self.gateway(self.ports["front"], [
@@ -52,24 +38,24 @@ class Service(StackTest):
             return f.read()
 
     def test_connection_in_the_gap_waits(self):
-        manager = self.managed(self.ports["gateway"])
+        manager = self.manager(self.ports["gateway"])
         self.back_end("back", self.ports["back"])
-        gw = self.start(manager, self.config())
+        gw = self.start(manager)
         self.end(gw)
         with socket.create_connection(("127.0.0.1", self.ports["gateway"]), 5) as early:
             early.sendall(icreq())
             early.settimeout(0.3)
             with self.assertRaises(TimeoutError):
                 early.recv(8)
-            self.start(manager, self.config())
+            self.start(manager)
             early.settimeout(10)
             self.assertEqual(early.recv(1), bytes([ICRESP]))
         self.assertIn("listening on 127.0.0.1:%d" % self.ports["gateway"], self.log("gateway"))
 
     def test_restarts_under_load(self):
-        manager = self.managed(self.ports["gateway"])
+        manager = self.manager(self.ports["gateway"])
         self.back_end("back", self.ports["back"])
-        gw = self.start(manager, self.config())
+        gw = self.start(manager)
         self.front()
         load = self.load(self.ports["front"], "--rw", "mix", "--verify", "--queues", 2, "--depth",
                          16, "--size", "8m", "--time", 8)
@@ -77,7 +63,7 @@ class Service(StackTest):
             time.sleep(1.5)
             self.end(gw)
             time.sleep(gap)
-            gw = self.start(manager, self.config())
+            gw = self.start(manager)
             wait_for(lambda: self.usable("front") == 1)
         r = self.loaded(load)
         self.assertEqual((r["errors"], r["verify_failures"], r["unfinished"], r["retries"]),
@@ -90,17 +76,17 @@ class Service(StackTest):
     def test_sockets_of_no_listener(self):
         """They are named in the log, and the listeners without a socket open their own."""
         other = free_ports(1)[0]
-        manager = self.managed(other)
+        manager = self.manager(other)
         self.back_end("back", self.ports["back"])
-        self.start(manager, self.config())
+        self.start(manager)
         with Host(self.ports["gateway"]):
             pass
         self.assertIn(f"inherited socket on 127.0.0.1:{other} is not used", self.log("gateway"))
 
     def test_watchdog_and_stop(self):
-        manager = self.managed(self.ports["gateway"])
+        manager = self.manager(self.ports["gateway"])
         self.back_end("back", self.ports["back"])
-        gw = self.start(manager, self.config(), WATCHDOG_USEC="200000")
+        gw = self.start(manager, WATCHDOG_USEC="200000")
         for _ in range(3):
             self.assertTrue(manager.told("WATCHDOG=1", 10))
         gw.terminate()

@@ -80,10 +80,12 @@ class HostTest(StackTest):
         self.backs[side] = self.back_end("back-" + side, self.ports[side],
                                          cntlid=1 if side == "a" else 101, upstream=disk)
 
-    def start_gateway(self):
-        self.gw = self.gateway(self.ports["gateway"],
-                               [tcp_upstream(self.ports[side], side) for side in ("a", "b")],
-                               policy="round-robin", no_path_timeout=NO_PATH_TIMEOUT)
+    def start_gateway(self, manager=None):
+        config = self.gateway_config(
+            self.ports["gateway"], [tcp_upstream(self.ports[side], side) for side in ("a", "b")],
+            policy="round-robin", no_path_timeout=NO_PATH_TIMEOUT)
+        self.gw = self.managed(manager, "gateway", config) if manager else \
+            self.daemon("gateway", config)
 
     def kill(self, *sides):
         for side in sides:
@@ -333,6 +335,25 @@ class Linux(HostTest):
         self.expected_dmesg = "failed to connect socket|Failed reconnect|failed to send request"
         self.fio_done(fio, 20)
         self.assertTrue(self.live())
+        self.fsck()
+        self.disconnect()
+
+    def test_gateway_restarted(self):
+        """In order, while its listening socket is held open: the host's first attempt succeeds."""
+        self.end(self.gw)
+        manager = self.manager(self.ports["gateway"])
+        self.start_gateway(manager)
+        wait_for(lambda: self.usable() == 2)
+        self.connect()
+        self.mkfs()
+        fio = self.fio(14)
+        for gap in (0, 2):
+            time.sleep(4)
+            self.end(self.gw)
+            time.sleep(gap)
+            self.start_gateway(manager)
+            wait_for(self.live)
+        self.fio_done(fio, 12)
         self.fsck()
         self.disconnect()
 
