@@ -126,6 +126,16 @@ static bool same(const struct command *c, char **words, int n)
 	return true;
 }
 
+const struct command *command_at(unsigned n)
+{
+	return n < sizeof(commands) / sizeof(commands[0]) - 1 ? &commands[n] : NULL;
+}
+
+bool command_begins(const struct command *c, char **words, int nr_words)
+{
+	return words_of(c) >= nr_words && same(c, words, nr_words);
+}
+
 const struct command *command_find(char **words, int nr_words, int *used)
 {
 	for (const struct command *c = commands; c->method; c++) {

@@ -34,6 +34,10 @@ struct command {
 char *command_name(const struct command *c, char buf[COMMAND_NAME_MAX]);
 /* How many words go after its name. */
 int command_args(const struct command *c);
+/* The @n'th of all; NULL: there are not so many. */
+const struct command *command_at(unsigned n);
+/* Whether its name begins with the words. */
+bool command_begins(const struct command *c, char **words, int nr_words);
 /* The command that the words begin with, and how many they are; NULL: none. */
 const struct command *command_find(char **words, int nr_words, int *used);
 /* Lists the commands that begin with the words; false when there is none. */

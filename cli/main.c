@@ -8,6 +8,7 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/complain.h"
+#include "cli/complete.h"
 #include "transport/version.h"
 
 #define DEFAULT_SOCKET "/run/nvmegw/control.sock"
@@ -49,17 +50,18 @@ static bool is_json(const char *word)
 	return !strcmp(word, "json");
 }
 
+static const struct option longs[] = {
+	{"socket", required_argument, NULL, 's'},
+	{"output", required_argument, NULL, 'o'},
+	{"subsystem", required_argument, NULL, 'S'},
+	{"namespace", required_argument, NULL, 'N'},
+	{"version", no_argument, NULL, 'V'},
+	{"help", no_argument, NULL, 'h'},
+	{0},
+};
+
 static void parse_options(int argc, char **argv, struct options *o)
 {
-	static const struct option longs[] = {
-		{"socket", required_argument, NULL, 's'},
-		{"output", required_argument, NULL, 'o'},
-		{"subsystem", required_argument, NULL, 'S'},
-		{"namespace", required_argument, NULL, 'N'},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "s:o:Vh", longs, NULL)) != -1) {
@@ -216,6 +218,11 @@ int main(int argc, char **argv)
 {
 	struct options o = {.socket = DEFAULT_SOCKET};
 
+	/* For the completion of shells, hence no option like others. */
+	if (argc > 1 && !strcmp(argv[1], "--complete")) {
+		complete(argc - 2, argv + 2, longs, DEFAULT_SOCKET);
+		return finish_output();
+	}
 	parse_options(argc, argv, &o);
 	if (!o.help)
 		return run(&o);
