@@ -131,13 +131,25 @@ format: ## lay out the C files by .clang-format
 format-check:
 	clang-format --dry-run --Werror $(c_files)
 
-PREFIX ?= /usr/local
-mandir := $(DESTDIR)$(PREFIX)/share/man
+PREFIX   ?= /usr/local
+UNITDIR  ?= $(PREFIX)/lib/systemd/system
+ZSHDIR   ?= $(PREFIX)/share/zsh/site-functions
+mandir   := $(DESTDIR)$(PREFIX)/share/man
+bashdir  := $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+fishdir  := $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+data     := install -D -m 644
 .PHONY: install
-install: all man ## install programs and man pages (PREFIX, DESTDIR)
+install: all man ## install programs, man pages, units, completion (PREFIX, DESTDIR)
 	install -D -t $(DESTDIR)$(PREFIX)/sbin $(B)/nvmegwd
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(B)/nvmegw $(B)/nvmegw-bench
-	for m in $(mans); do install -D -m 644 -t $(mandir)/man$${m##*.} $$m || exit; done
+	for m in $(mans); do $(data) -t $(mandir)/man$${m##*.} $$m || exit; done
+	$(data) -t $(DESTDIR)$(UNITDIR) etc/systemd/nvmegwd.service etc/systemd/nvmegwd.socket
+	sed -i 's|@sbindir@|$(PREFIX)/sbin|' $(DESTDIR)$(UNITDIR)/nvmegwd.service
+	$(data) etc/systemd/nvmegw.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/nvmegw.conf
+	$(data) etc/systemd/nvmegw.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/nvmegw.conf
+	$(data) etc/completion/nvmegw.bash $(bashdir)/nvmegw
+	$(data) -t $(DESTDIR)$(ZSHDIR) etc/completion/_nvmegw
+	$(data) -t $(fishdir) etc/completion/nvmegw.fish
 
 .PHONY: clean
 clean: ## remove all that was built, but the downloaded kernel in build/vm

@@ -72,10 +72,11 @@ class Procs:
     def path(self, name):
         return os.path.join(self.dir, name)
 
-    def start(self, name, argv, ports):
-        """Run argv, its output in NAME.log, and wait until it listens on all of the ports."""
+    def start(self, name, argv, ports, **how):
+        """Run argv, its output in NAME.log, and wait until it listens on all of the ports; how
+        goes to Popen."""
         with open(self.path(name + ".log"), "ab") as log:
-            p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **how)
         p.name = name
         self.running.append(p)
         deadline = time.monotonic() + 15

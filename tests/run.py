@@ -113,6 +113,7 @@ def tests():
     yield Test("sim/asan", ["tests/sim/run", "1000"], 300, "asan")
     yield Test("format", ["make", "-s", "format-check"], 120)
     yield Test("man", ["make", "-s", "man"], 120)
+    yield Test("systemd-units", ["python3", "tests/units.py"], 120)
     yield from units("asan")
     yield from units("tsan", TSAN_UNITS)
 
