@@ -33,7 +33,7 @@ sim_src   := $(wildcard tests/sim/*.c)
 mp_help   := $(wildcard tests/unit/mp_*.c)
 unit_help := $(filter-out $(unit_src) $(mp_help),$(wildcard tests/unit/*.c))
 # What goes with loops, logs and transports that are not the real ones.
-sim_lib   := $(wildcard multipath/*.c) transport/pool.c transport/request.c transport/addr.c
+sim_lib   := $(wildcard multipath/*.c) transport/pool.c transport/segments.c transport/request.c transport/addr.c
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 lib_obj := $(call obj,$(lib_src))
