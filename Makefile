@@ -13,7 +13,8 @@ FLAVOUR ?= release
 B       := build/$(FLAVOUR)
 CC      := gcc
 JOBS    := $(shell nproc)
-PKGS    := libevent_core libevent_pthreads libevent_extra jansson liburing libisal libcrypto libsystemd uuid
+PKGS    := libevent_core libevent_pthreads libevent_extra jansson liburing libisal libcrypto libsystemd uuid \
+           libibverbs librdmacm
 
 CFLAGS_release := -O2 -g -fno-omit-frame-pointer
 CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
