@@ -44,14 +44,22 @@ all_src := $(lib_src) $(gw_src) $(cli_src) $(bench_src) $(relay_src) $(unit_src)
 bins    := $(B)/nvmegwd $(B)/nvmegw $(B)/nvmegw-bench $(B)/nvmegw-relay
 units   := $(patsubst tests/unit/%.c,$(B)/unit/%,$(unit_src))
 
+# Programs for the guests of tests/vm
+vm_bins := $(patsubst tests/vm/%.c,$(B)/vm/%,$(wildcard tests/vm/*.c))
+
 .PHONY: all
-all: $(bins) ## build the programs (FLAVOUR=release, asan or tsan)
+all: $(bins) $(vm_bins) ## build the programs (FLAVOUR=release, asan or tsan)
 
 $(B)/nvmegwd: $(B)/gateway/main.o $(gw_obj) $(lib_obj)
 $(B)/nvmegw: $(call obj,$(cli_src)) $(lib_obj)
 $(B)/nvmegw-bench: $(call obj,$(bench_src)) $(lib_obj)
 $(B)/nvmegw-relay: $(call obj,$(relay_src))
 $(bins):
+	@echo "  LD  $@"
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/vm/%: $(B)/tests/vm/%.o $(lib_obj)
+	@mkdir -p $(@D)
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
