@@ -13,7 +13,8 @@ FLAVOUR ?= release
 B       := build/$(FLAVOUR)
 CC      := gcc
 JOBS    := $(shell nproc)
-PKGS    := libevent_core libevent_pthreads libevent_extra jansson liburing libisal libcrypto libsystemd uuid
+PKGS    := libevent_core libevent_pthreads libevent_extra jansson liburing libisal libcrypto libsystemd uuid \
+           libibverbs librdmacm
 
 CFLAGS_release := -O2 -g -fno-omit-frame-pointer
 CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -33,7 +34,7 @@ sim_src   := $(wildcard tests/sim/*.c)
 mp_help   := $(wildcard tests/unit/mp_*.c)
 unit_help := $(filter-out $(unit_src) $(mp_help),$(wildcard tests/unit/*.c))
 # What goes with loops, logs and transports that are not the real ones.
-sim_lib   := $(wildcard multipath/*.c) transport/pool.c transport/request.c transport/addr.c
+sim_lib   := $(wildcard multipath/*.c) transport/pool.c transport/segments.c transport/request.c transport/addr.c
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 lib_obj := $(call obj,$(lib_src))
@@ -43,14 +44,22 @@ all_src := $(lib_src) $(gw_src) $(cli_src) $(bench_src) $(relay_src) $(unit_src)
 bins    := $(B)/nvmegwd $(B)/nvmegw $(B)/nvmegw-bench $(B)/nvmegw-relay
 units   := $(patsubst tests/unit/%.c,$(B)/unit/%,$(unit_src))
 
+# Programs for the guests of tests/vm
+vm_bins := $(patsubst tests/vm/%.c,$(B)/vm/%,$(wildcard tests/vm/*.c))
+
 .PHONY: all
-all: $(bins) ## build the programs (FLAVOUR=release, asan or tsan)
+all: $(bins) $(vm_bins) ## build the programs (FLAVOUR=release, asan or tsan)
 
 $(B)/nvmegwd: $(B)/gateway/main.o $(gw_obj) $(lib_obj)
 $(B)/nvmegw: $(call obj,$(cli_src)) $(lib_obj)
 $(B)/nvmegw-bench: $(call obj,$(bench_src)) $(lib_obj)
 $(B)/nvmegw-relay: $(call obj,$(relay_src))
 $(bins):
+	@echo "  LD  $@"
+	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/vm/%: $(B)/tests/vm/%.o $(lib_obj)
+	@mkdir -p $(@D)
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 

@@ -14,8 +14,8 @@ struct listener_text {
 	uint16_t port;
 };
 
-static const struct tgt_transport *const targets[] = {&tgt_tcp};
-static const struct cfg_word transports[] = {{"tcp", 0}, {0}};
+static const struct tgt_transport *const targets[] = {&tgt_tcp, &tgt_rdma};
+static const struct cfg_word transports[] = {{"tcp", 0}, {"rdma", 1}, {0}};
 
 const char *cfg_check_traddr(const char *traddr)
 {
@@ -70,7 +70,8 @@ static void check_others(const struct cfg_node *n, const struct listener_cfg *al
 	char buf[ADDR_STR_MAX];
 
 	for (unsigned j = 0; j < i; j++) {
-		if (all[j].addr.len && collide(&all[i].addr, &all[j].addr)) {
+		if (all[j].addr.len && all[j].transport == all[i].transport &&
+		    collide(&all[i].addr, &all[j].addr)) {
 			cfg_problem(at,
 				    "the address is taken by listeners[%u] on %s, expected "
 				    "another address or trsvcid",

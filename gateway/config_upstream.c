@@ -18,15 +18,16 @@ struct upstream_text {
 	uint16_t port; /* 0: left out */
 };
 
-enum { TCP = 1, FILE_KIND = 2 };
+enum { TCP = 1, FILE_KIND = 2, RDMA = 4, NETWORK = TCP | RDMA };
 static const struct {
 	const struct ini_transport *transport;
 	struct cfg_variant variant;
 } kinds[] = {
 	{&ini_tcp, {TCP, "transport \"tcp\""}},
 	{&ini_file, {FILE_KIND, "transport \"file\""}},
+	{&ini_rdma, {RDMA, "transport \"rdma\""}},
 };
-static const struct cfg_word transports[] = {{"tcp", 0}, {"file", 1}, {0}};
+static const struct cfg_word transports[] = {{"tcp", 0}, {"rdma", 2}, {"file", 1}, {0}};
 
 static const struct cfg_word ana_states[] = {
 	{"optimized", NVME_ANA_STATE_OPTIMIZED},
@@ -65,22 +66,22 @@ static const struct cfg_field fields[] = {
 	{"queue_size", CFG_UINT, AT(up.mp.queue_size), .min = 2, .max = 1024, .def = 128},
 	{"io_timeout", CFG_SECONDS, AT(up.mp.io_timeout), .min = 0.1, .max = 3600, .def = 30},
 
-	{"traddr", CFG_TEXT, AT(traddr), .required = true, .only = TCP, .check = check_traddr},
-	{"trsvcid", CFG_PORT, AT(port), .only = TCP, .min = 1, .max = 65535},
-	{"host_traddr", CFG_TEXT, AT(host_traddr), .only = TCP, .check = check_traddr},
-	{"hostnqn", CFG_TEXT, AT(host.hostnqn), .only = TCP, .check = cfg_check_nqn},
-	{"hostid", CFG_ID, AT(host.hostid), .only = TCP},
-	{"discovery", CFG_BOOL, AT(up.mp.discovery), .only = TCP},
-	{"nr_io_queues", CFG_UINT, AT(up.mp.nr_io_queues), .only = TCP, .max = 1024},
-	{"keep_alive_tmo", CFG_SECONDS, AT(up.mp.keep_alive_tmo), .only = TCP, .min = 0.1,
+	{"traddr", CFG_TEXT, AT(traddr), .required = true, .only = NETWORK, .check = check_traddr},
+	{"trsvcid", CFG_PORT, AT(port), .only = NETWORK, .min = 1, .max = 65535},
+	{"host_traddr", CFG_TEXT, AT(host_traddr), .only = NETWORK, .check = check_traddr},
+	{"hostnqn", CFG_TEXT, AT(host.hostnqn), .only = NETWORK, .check = cfg_check_nqn},
+	{"hostid", CFG_ID, AT(host.hostid), .only = NETWORK},
+	{"discovery", CFG_BOOL, AT(up.mp.discovery), .only = NETWORK},
+	{"nr_io_queues", CFG_UINT, AT(up.mp.nr_io_queues), .only = NETWORK, .max = 1024},
+	{"keep_alive_tmo", CFG_SECONDS, AT(up.mp.keep_alive_tmo), .only = NETWORK, .min = 0.1,
 	 .max = 3600, .def = 5, .or_off = true},
-	{"reconnect_delay", CFG_SECONDS, AT(up.mp.reconnect_delay), .only = TCP, .min = 0.05,
+	{"reconnect_delay", CFG_SECONDS, AT(up.mp.reconnect_delay), .only = NETWORK, .min = 0.05,
 	 .max = 3600, .def = 2},
-	{"ctrl_loss_tmo", CFG_SECONDS, AT(up.mp.ctrl_loss_tmo), .only = TCP, .max = 31536000,
+	{"ctrl_loss_tmo", CFG_SECONDS, AT(up.mp.ctrl_loss_tmo), .only = NETWORK, .max = 31536000,
 	 .def = -1, .or_never = true},
-	{"fast_io_fail_tmo", CFG_SECONDS, AT(up.mp.fast_io_fail_tmo), .only = TCP, .max = 31536000,
-	 .def = -1, .or_never = true},
-	{"connect_timeout", CFG_SECONDS, AT(up.mp.connect_timeout), .only = TCP, .min = 0.1,
+	{"fast_io_fail_tmo", CFG_SECONDS, AT(up.mp.fast_io_fail_tmo), .only = NETWORK,
+	 .max = 31536000, .def = -1, .or_never = true},
+	{"connect_timeout", CFG_SECONDS, AT(up.mp.connect_timeout), .only = NETWORK, .min = 0.1,
 	 .max = 3600, .def = 10},
 	{"hdr_digest", CFG_BOOL, AT(up.mp.hdr_digest), .only = TCP},
 	{"data_digest", CFG_BOOL, AT(up.mp.data_digest), .only = TCP},
@@ -161,8 +162,8 @@ static void set_host(const struct upstream_text *t, const struct cfg_defaults *d
 	memcpy(up->hostid, id.hostid, sizeof(up->hostid));
 }
 
-static void finish_tcp(const struct cfg_node *n, const struct upstream_text *t,
-		       struct upstream_cfg *up)
+static void finish_network(const struct cfg_node *n, const struct upstream_text *t,
+			   struct upstream_cfg *up)
 {
 	const struct cfg_node *nqn = cfg_member(n, "nqn");
 	char buf[ADDR_STR_MAX];
@@ -218,7 +219,7 @@ static void finish_file(const struct cfg_node *n, const struct subsys_cfg *subsy
 
 static bool same_path(const struct upstream_cfg *a, const struct upstream_cfg *b)
 {
-	return !a->is_file && !b->is_file && a->mp.addr.len &&
+	return !a->is_file && !b->is_file && a->mp.transport == b->mp.transport && a->mp.addr.len &&
 	       addr_equal(&a->mp.addr, &b->mp.addr) &&
 	       addr_equal(&a->mp.host_addr, &b->mp.host_addr) && !strcmp(a->mp.nqn, b->mp.nqn);
 }
@@ -256,8 +257,8 @@ static void read_upstream(const struct cfg_node *n, const struct cfg_defaults *d
 	*up = t.up;
 	up->mp.transport = kinds[t.transport].transport;
 	set_host(&t, defaults, &up->mp);
-	if (variant.bit == TCP)
-		finish_tcp(n, &t, up);
+	if (variant.bit & NETWORK)
+		finish_network(n, &t, up);
 	else if (variant.bit == FILE_KIND)
 		finish_file(n, cfg, i, up);
 	check_others(n, cfg->upstreams, i);

@@ -23,6 +23,8 @@ static bool reached_at(const struct controller *c, const struct gw_listener *l, 
 {
 	const struct addr *a = l->cfg->transport->listener_addr(l->tgt);
 
+	if (!a)
+		return false;
 	if (addr_is_any(a)) {
 		if (l->cfg->traddr_out[0]) {
 			struct addr out;
@@ -42,6 +44,15 @@ static bool reached_at(const struct controller *c, const struct gw_listener *l, 
 	return true;
 }
 
+/* RDMA transport 1.0, 3.4: how connections are made; which of the RDMA protocols it is depends on
+ * the device that the address leads to. */
+static void put_rdma_subtype(struct nvmf_disc_log_entry *e)
+{
+	e->tsas.rdma.qptype = NVMF_RDMA_QPTYPE_CONNECTED;
+	e->tsas.rdma.prtype = NVMF_RDMA_PRTYPE_NOT_SPECIFIED;
+	e->tsas.rdma.cms = NVMF_RDMA_CMS_RDMA_CM;
+}
+
 static bool make_entry(const struct controller *c, const struct subsystem *ss,
 		       const struct gw_listener *l, struct nvmf_disc_log_entry *e)
 {
@@ -56,6 +67,8 @@ static bool make_entry(const struct controller *c, const struct subsystem *ss,
 	};
 	if (!l->tgt || !reached_at(c, l, e->traddr, &e->adrfam))
 		return false;
+	if (e->trtype == NVMF_TRTYPE_RDMA)
+		put_rdma_subtype(e);
 	snprintf(e->trsvcid, sizeof(e->trsvcid), "%u",
 		 addr_port(l->cfg->transport->listener_addr(l->tgt)));
 	strcpy(e->subnqn, ss->nqn);

@@ -15,6 +15,7 @@
 #include "transport/inherited.h"
 #include "transport/log.h"
 #include "transport/pool.h"
+#include "transport/rdma_dev.h"
 
 /*
  * Control's pool, for the admin commands of hosts. Every connection can have a full admin queue,
@@ -183,9 +184,11 @@ static bool listen_all(struct gateway *gw)
 		abort();
 	gw->nr_listeners = cfg->nr_listeners;
 	warn_of_unused_sockets(cfg);
+	rdma_start(gw->control);
 	for (unsigned i = 0; i < cfg->nr_listeners; i++) {
 		const struct listener_cfg *lc = &cfg->listeners[i];
 		struct gw_listener *l = &gw->listeners[i];
+		const struct addr *at;
 
 		l->gw = gw;
 		l->cfg = lc;
@@ -197,7 +200,10 @@ static bool listen_all(struct gateway *gw)
 				strerror(errno));
 			return false;
 		}
-		log_info("listening on %s", addr_str(lc->transport->listener_addr(l->tgt), where));
+		at = lc->transport->listener_addr(l->tgt);
+		if (at)
+			log_info("listening on %s for %s", addr_str(at, where),
+				 lc->transport->name);
 	}
 	return true;
 }
@@ -293,6 +299,7 @@ void gateway_free(struct gateway *gw)
 	watchdog_free(gw->watchdog);
 	drain_fini(&gw->drain);
 	state_close(gw->state);
+	rdma_stop();
 	for (unsigned i = 0; i < gw->nr_workers; i++)
 		drop_loop(gw->workers[i].loop);
 	drop_loop(gw->control);

@@ -45,11 +45,18 @@ static uint32_t in_capsule_data(const struct gateway *gw)
 	return least;
 }
 
+/* The descriptor for data outside of the capsule, which each transport has its own of. */
+static uint32_t transport_sgls(const struct controller *c)
+{
+	return c->listener->cfg->transport->trtype == NVMF_TRTYPE_RDMA ? NVME_CTRL_SGLS_KEYED
+								       : NVME_CTRL_SGLS_TPORT;
+}
+
 static void fabrics_part(const struct controller *c, struct nvme_id_ctrl *id)
 {
 	uint32_t icd = controller_is_discovery(c) ? 0 : in_capsule_data(c->ss->gw);
 
-	id->sgls = htole32(1 | NVME_CTRL_SGLS_OFFSET | NVME_CTRL_SGLS_TPORT);
+	id->sgls = htole32(1 | NVME_CTRL_SGLS_OFFSET | transport_sgls(c));
 	strcpy(id->subnqn, c->ss->nqn);
 	id->ioccsz = htole32((uint32_t)(sizeof(struct nvme_sqe) + icd) / 16);
 	id->iorcsz = htole32(sizeof(struct nvme_cqe) / 16);

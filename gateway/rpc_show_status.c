@@ -58,11 +58,12 @@ static json_t *show_listeners(const struct gateway *gw)
 	for (unsigned i = 0; i < gw->nr_listeners; i++) {
 		const struct gw_listener *l = &gw->listeners[i];
 		const struct tgt_transport *tr = l->cfg->transport;
+		const struct addr *at = l->tgt ? tr->listener_addr(l->tgt) : NULL;
 		json_t *o = json_object();
 
 		rpc_put_text(o, "transport", tr->name);
-		rpc_put_address(o, l->tgt ? tr->listener_addr(l->tgt) : &l->cfg->addr);
-		rpc_put_bool(o, "listening", l->tgt);
+		rpc_put_address(o, at ? at : &l->cfg->addr);
+		rpc_put_bool(o, "listening", at);
 		rpc_put_u64(o, "controllers", all_controllers_at(l));
 		json_array_append_new(list, o);
 	}

@@ -105,6 +105,7 @@ def units(flavour, patterns=("*",)):
 
 def tests():
     """The longest first, since two run at a time."""
+    yield Test("vm/rdma", ["python3", "tests/vm/test_rdma.py"], 1200)
     yield Test("integration/asan", ["tests/integration/run"], 600, "asan")
     yield Test("integration/release", ["tests/integration/run"], 600)
     yield Test("vm/host", ["python3", "tests/vm/test_host.py"], 600)

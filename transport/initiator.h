@@ -69,7 +69,7 @@ struct ini_qpair {
 };
 
 struct ini_transport {
-	const char *name; /* "tcp", "file" */
+	const char *name; /* "tcp", "rdma", "file" */
 	uint8_t trtype;
 	/**
 	 * connect - start to connect on @loop (and called on it)
@@ -98,6 +98,7 @@ struct ini_transport {
 };
 
 extern const struct ini_transport ini_tcp;
+extern const struct ini_transport ini_rdma;
 extern const struct ini_transport ini_file;
 
 /* Free entries of the submission queue. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Request slots and data segments. Both are kept the same way: an array of which only a front part
- * has ever been used, and a stack of the indexes given back. So memory becomes resident only as far
- * as use has ever gone at once, and giving back touches nothing of what is given back.
+ * Request slots and data segments. Slots are an array of which only a front part has ever been
+ * used, and a stack of the indexes given back; segments are in segments.h. So memory becomes
+ * resident only as far as use has ever gone at once, and giving back touches nothing of what is
+ * given back.
  */
 #include "transport/pool.h"
 
@@ -13,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "transport/loop.h"
+#include "transport/segments.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -25,17 +27,22 @@
 
 #define HUGE_SIZE (2u * 1024 * 1024)
 
-/* Items of one size, by index. */
-struct depot {
-	uint8_t *items;
-	size_t item_size;
+/* Memory from the kernel, aligned. */
+struct region {
+	uint8_t *start;
+	size_t len;
+	void *map;
+	size_t map_len;
+};
+
+struct slots {
+	struct region mem;
+	struct request *items;
 	uint32_t *returned; /* stack */
 	unsigned nr_returned;
 	unsigned used; /* items below this have been handed out at some time */
 	unsigned total;
 	stat_t out; /* for other threads */
-	void *map;
-	size_t map_len;
 };
 
 struct waiting {
@@ -45,7 +52,10 @@ struct waiting {
 
 struct pool {
 	struct loop *loop;
-	struct depot requests, segments;
+	struct slots requests;
+	struct region data;
+	struct segments segments;
+	stat_t segments_out; /* for other threads */
 	struct waiting for_request, for_segments;
 	stat_t waits;
 	struct loop_hook hook;
@@ -55,60 +65,64 @@ struct pool {
 	struct pool_waiter *calling;
 };
 
-static int depot_init(struct depot *d, unsigned total, size_t item_size, size_t align)
+static int region_init(struct region *r, size_t len, size_t align)
 {
-	size_t len = total * item_size;
-	size_t stack = (total * sizeof(uint32_t) + align - 1) & ~(align - 1);
-	uintptr_t start;
-
-	d->map_len = stack + len + align;
-	d->map = mmap(NULL, d->map_len, PROT_READ | PROT_WRITE,
+	r->map_len = len + align;
+	r->map = mmap(NULL, r->map_len, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (d->map == MAP_FAILED) {
-		d->map = NULL;
+	if (r->map == MAP_FAILED) {
+		r->map = NULL;
 		return -errno;
 	}
-	start = ((uintptr_t)d->map + align - 1) & ~(align - 1);
-	d->items = (uint8_t *)start;
-	d->returned = (uint32_t *)(start + len);
-	d->item_size = item_size;
-	d->total = total;
-	POISON(d->items, len);
+	r->start = (uint8_t *)(((uintptr_t)r->map + align - 1) & ~(align - 1));
+	r->len = len;
 	return 0;
 }
 
-static void depot_fini(struct depot *d)
+static void region_fini(struct region *r)
 {
-	if (!d->map)
+	if (!r->map)
 		return;
-	UNPOISON(d->items, d->total * d->item_size);
-	munmap(d->map, d->map_len);
+	UNPOISON(r->start, r->len);
+	munmap(r->map, r->map_len);
 }
 
-static unsigned depot_free(const struct depot *d)
+static int slots_init(struct slots *s, unsigned total)
 {
-	return d->total - d->used + d->nr_returned;
+	size_t items = (total * sizeof(struct request) + 63) & ~(size_t)63;
+	int e = region_init(&s->mem, items + total * sizeof(uint32_t), 4096);
+
+	if (e)
+		return e;
+	s->items = (struct request *)s->mem.start;
+	s->returned = (uint32_t *)(s->mem.start + items);
+	s->total = total;
+	POISON(s->items, items);
+	return 0;
 }
 
-static void *depot_get(struct depot *d)
+static unsigned slots_free(const struct slots *s)
 {
-	unsigned i = d->nr_returned ? d->returned[--d->nr_returned] : d->used++;
-	void *item = d->items + i * d->item_size;
-
-	UNPOISON(item, d->item_size);
-	stat_add(&d->out, 1);
-	return item;
+	return s->total - s->used + s->nr_returned;
 }
 
-static void depot_put(struct depot *d, void *item)
+static struct request *slots_get(struct slots *s)
 {
-	size_t off = (size_t)((uint8_t *)item - d->items);
+	unsigned i = s->nr_returned ? s->returned[--s->nr_returned] : s->used++;
 
-	assert((uint8_t *)item >= d->items && off % d->item_size == 0);
-	assert(off / d->item_size < d->used && d->nr_returned < d->used);
-	d->returned[d->nr_returned++] = (uint32_t)(off / d->item_size);
-	POISON(item, d->item_size);
-	stat_sub(&d->out, 1);
+	UNPOISON(&s->items[i], sizeof(s->items[i]));
+	stat_add(&s->out, 1);
+	return &s->items[i];
+}
+
+static void slots_put(struct slots *s, struct request *req)
+{
+	size_t i = (size_t)(req - s->items);
+
+	assert(req >= s->items && i < s->used && s->nr_returned < s->used);
+	s->returned[s->nr_returned++] = (uint32_t)i;
+	POISON(req, sizeof(*req));
+	stat_sub(&s->out, 1);
 }
 
 /* ---- waiters ---- */
@@ -165,9 +179,10 @@ void pool_wait_cancel(struct pool *pool, struct pool_waiter *w)
  * Calls those waiting now once each, until there is nothing more to have or one was refused. True
  * when somebody waits although there is something.
  */
-static bool run_waiters(struct pool *pool, struct waiting *q, const struct depot *d)
+static bool run_waiters(struct pool *pool, struct waiting *q,
+			unsigned (*nr_free)(const struct pool *pool))
 {
-	for (unsigned n = q->n; n && q->n && depot_free(d); n--) {
+	for (unsigned n = q->n; n && q->n && nr_free(pool); n--) {
 		struct pool_waiter *w = TAILQ_FIRST(&q->list);
 
 		dequeue(pool, w);
@@ -178,15 +193,15 @@ static bool run_waiters(struct pool *pool, struct waiting *q, const struct depot
 		if (pool->refused && TAILQ_FIRST(&q->list) == w)
 			return false;
 	}
-	return q->n && depot_free(d);
+	return q->n && nr_free(pool);
 }
 
 static void on_put(void *arg)
 {
 	struct pool *pool = arg;
-	bool more = run_waiters(pool, &pool->for_request, &pool->requests);
+	bool more = run_waiters(pool, &pool->for_request, pool_free_requests);
 
-	if (run_waiters(pool, &pool->for_segments, &pool->segments) || more)
+	if (run_waiters(pool, &pool->for_segments, pool_free_segments) || more)
 		loop_hook_queue(pool->loop, &pool->hook);
 }
 
@@ -204,9 +219,11 @@ struct pool *pool_new(struct loop *loop, unsigned requests, unsigned segments)
 	TAILQ_INIT(&pool->for_request.list);
 	TAILQ_INIT(&pool->for_segments.list);
 	loop_hook_init(&pool->hook, on_put, pool);
-	e = depot_init(&pool->requests, requests, sizeof(struct request), 4096);
+	e = slots_init(&pool->requests, requests);
 	if (!e)
-		e = depot_init(&pool->segments, segments, SEG_SIZE, HUGE_SIZE);
+		e = region_init(&pool->data, bytes, HUGE_SIZE);
+	if (!e)
+		e = segments_init(&pool->segments, pool->data.start, segments);
 	if (e) {
 		pool_free(pool);
 		errno = -e;
@@ -214,7 +231,8 @@ struct pool *pool_new(struct loop *loop, unsigned requests, unsigned segments)
 	}
 	/* Use starts at the front and stays as low as it can, so huge pages waste one at most. */
 	if (bytes >= HUGE_SIZE)
-		madvise(pool->segments.items, bytes & ~(size_t)(HUGE_SIZE - 1), MADV_HUGEPAGE);
+		madvise(pool->data.start, bytes & ~(size_t)(HUGE_SIZE - 1), MADV_HUGEPAGE);
+	POISON(pool->data.start, bytes);
 	loop_set_pool(loop, pool);
 	return pool;
 }
@@ -226,8 +244,9 @@ void pool_free(struct pool *pool)
 	if (loop_pool(pool->loop) == pool)
 		loop_set_pool(pool->loop, NULL);
 	loop_hook_cancel(pool->loop, &pool->hook);
-	depot_fini(&pool->requests);
-	depot_fini(&pool->segments);
+	region_fini(&pool->requests.mem);
+	region_fini(&pool->data);
+	segments_fini(&pool->segments);
 	free(pool);
 }
 
@@ -240,11 +259,11 @@ struct request *pool_get(struct pool *pool)
 {
 	struct request *req;
 
-	if (!depot_free(&pool->requests)) {
+	if (!slots_free(&pool->requests)) {
 		pool->lacks_request = pool->refused = true;
 		return NULL;
 	}
-	req = depot_get(&pool->requests);
+	req = slots_get(&pool->requests);
 	pool->served = true;
 	memset(req, 0, offsetof(struct request, ttx));
 	tx_reset(&req->ttx);
@@ -262,7 +281,7 @@ void pool_put(struct request *req)
 	assert(!req->ini && !req->ttx.queued && !req->tresp.queued && !req->itx.queued);
 	request_free_data(req);
 	req->pool = NULL;
-	depot_put(&pool->requests, req);
+	slots_put(&pool->requests, req);
 	wake_waiters(pool);
 }
 
@@ -279,11 +298,14 @@ int request_alloc_data(struct request *req, uint32_t len)
 	unsigned n = (len + SEG_SIZE - 1) >> SEG_SHIFT;
 
 	assert(req->nsegs == 0 && len <= REQUEST_MAX_DATA);
-	if (n > depot_free(&pool->segments))
+	if (n > pool->segments.nr_free)
 		return refuse_segments(pool);
+	if (n)
+		segments_take(&pool->segments, req->segs, n);
 	for (unsigned i = 0; i < n; i++)
-		req->segs[i] = depot_get(&pool->segments);
+		UNPOISON(req->segs[i], SEG_SIZE);
 	req->nsegs = (uint16_t)n;
+	stat_add(&pool->segments_out, n);
 	pool->served = true;
 	return 0;
 }
@@ -304,27 +326,32 @@ void request_free_data(struct request *req)
 
 	if (!req->nsegs)
 		return;
+	stat_sub(&pool->segments_out, req->nsegs);
 	/* Last first: taken again, they come in the same order. */
-	while (req->nsegs)
-		depot_put(&pool->segments, req->segs[--req->nsegs]);
+	while (req->nsegs) {
+		void *seg = req->segs[--req->nsegs];
+
+		segments_put(&pool->segments, seg);
+		POISON(seg, SEG_SIZE);
+	}
 	wake_waiters(pool);
 }
 
 void pool_use(const struct pool *pool, struct pool_use *use)
 {
 	use->requests = stat_get(&pool->requests.out);
-	use->segments = stat_get(&pool->segments.out);
+	use->segments = stat_get(&pool->segments_out);
 	use->waits = stat_get(&pool->waits);
 }
 
 unsigned pool_free_segments(const struct pool *pool)
 {
-	return depot_free(&pool->segments);
+	return pool->segments.nr_free;
 }
 
 unsigned pool_free_requests(const struct pool *pool)
 {
-	return depot_free(&pool->requests);
+	return slots_free(&pool->requests);
 }
 
 unsigned pool_total_segments(const struct pool *pool)
@@ -335,4 +362,10 @@ unsigned pool_total_segments(const struct pool *pool)
 unsigned pool_total_requests(const struct pool *pool)
 {
 	return pool->requests.total;
+}
+
+void *pool_memory(const struct pool *pool, size_t *len)
+{
+	*len = pool->data.len;
+	return pool->data.start;
 }

@@ -40,7 +40,7 @@ struct request *pool_get(struct pool *pool);
 void pool_put(struct request *req);
 
 /* Takes segments for @len bytes, all or nothing: 0, or -ENOBUFS. req->nsegs must be 0; len at most
- * REQUEST_MAX_DATA. */
+ * REQUEST_MAX_DATA. They lie in one run where there is one (segments.h). */
 int request_alloc_data(struct request *req, uint32_t len);
 /* The same for those that do not overtake: refused too while somebody else waits. In a waiter's own
  * call it is its turn, for one allocation. */
@@ -63,6 +63,9 @@ struct pool_use {
 };
 /* Any thread. */
 void pool_use(const struct pool *pool, struct pool_use *use);
+
+/* Where all segments are, for those that have to tell a device of it. */
+void *pool_memory(const struct pool *pool, size_t *len);
 
 unsigned pool_free_segments(const struct pool *pool);
 unsigned pool_free_requests(const struct pool *pool);

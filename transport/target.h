@@ -84,7 +84,7 @@ struct tgt_qpair {
 };
 
 struct tgt_transport {
-	const char *name; /* "tcp" */
+	const char *name; /* "tcp", "rdma" */
 	uint8_t trtype;	  /* NVMF_TRTYPE_* */
 	/**
 	 * listen - start to accept on @addr; runs on the control loop
@@ -95,6 +95,7 @@ struct tgt_transport {
 	struct tgt_listener *(*listen)(struct loop *control, const struct addr *addr,
 				       const struct tgt_config *cfg, const struct tgt_ops *ops,
 				       void *arg);
+	/* NULL: it cannot listen at present; it tries again by itself. */
 	const struct addr *(*listener_addr)(const struct tgt_listener *l);
 	void *(*listener_arg)(const struct tgt_listener *l);
 	/* Stops accepting; connections that came from it go on. */
@@ -118,6 +119,7 @@ struct tgt_transport {
 };
 
 extern const struct tgt_transport tgt_tcp;
+extern const struct tgt_transport tgt_rdma;
 
 static inline void tgt_fetch(struct request *req)
 {

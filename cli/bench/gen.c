@@ -74,7 +74,7 @@ static void close_queues(void *arg)
 	g->result.unfinished = g->out;
 	for (unsigned i = 0; i < g->nr_queues; i++) {
 		if (g->queues[i].qp)
-			ini_tcp.close(g->queues[i].qp);
+			g->queues[i].qp->tr->close(g->queues[i].qp);
 		g->queues[i].qp = NULL;
 	}
 	loop_timer_fini(&g->retry_timer);
@@ -242,7 +242,7 @@ static void slot_submit(struct gen *g, struct slot *s)
 	int err;
 
 	req->filled = s->write ? req->data_len : 0;
-	err = ini_tcp.submit(s->queue->qp, req);
+	err = s->queue->qp->tr->submit(s->queue->qp, req);
 	if (err)
 		fail(g, "queue %u: submit: %s", s->queue->qid, strerror(-err));
 }
@@ -507,7 +507,7 @@ static void connect_next(struct gen *g)
 	if (g->phase != GEN_CONNECT)
 		return;
 	host_queue_params(g->host, q->qid, &p);
-	q->qp = ini_tcp.connect(g->loop, &p, &queue_ops, q);
+	q->qp = g->opt->transport->connect(g->loop, &p, &queue_ops, q);
 	if (!q->qp)
 		fail(g, "queue %u: cannot connect: %s", q->qid, strerror(errno));
 }

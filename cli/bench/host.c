@@ -96,7 +96,7 @@ static void admin_submit(struct host *h, struct request *req,
 	req->ini_done = admin_done;
 	h->answer = answer;
 	step_after(h, ADMIN_NS, no_answer);
-	err = ini_tcp.submit(h->admin, req);
+	err = h->admin->tr->submit(h->admin, req);
 	if (err) {
 		pool_put(req);
 		host_fail(h, "admin command: %s", strerror(-err));
@@ -166,7 +166,7 @@ static void keep_alive(void *arg)
 		return;
 	}
 	req->ini_done = keep_alive_done;
-	if (ini_tcp.submit(h->admin, req)) {
+	if (h->admin->tr->submit(h->admin, req)) {
 		pool_put(req);
 		host_fail(h, "no answer to keep-alives");
 		return;
@@ -375,7 +375,7 @@ void host_start(struct host *h, struct loop *loop, const struct options *opt,
 	p.sq_size = ADMIN_SQ;
 	p.kato = (uint32_t)(opt->keep_alive / NSEC_PER_MSEC);
 	p.ioccsz = 4;
-	h->admin = ini_tcp.connect(loop, &p, &admin_ops, h);
+	h->admin = opt->transport->connect(loop, &p, &admin_ops, h);
 	if (!h->admin)
 		host_fail(h, "cannot connect: %s", strerror(errno));
 }
@@ -412,7 +412,7 @@ void host_shutdown(struct host *h, void (*done)(void *arg))
 void host_free(struct host *h)
 {
 	if (h->admin)
-		ini_tcp.close(h->admin);
+		h->admin->tr->close(h->admin);
 	loop_timer_fini(&h->step_timer);
 	loop_timer_fini(&h->ka_timer);
 }

@@ -16,9 +16,10 @@
 static const char usage[] =
 	"usage: nvmegw-bench --addr HOST:PORT --nqn NQN [options]\n"
 	"\n"
-	"Puts load on an NVMe/TCP namespace as a host would, and reports speed, latency and errors.\n"
+	"Puts load on a namespace as a host would, and reports speed, latency and errors.\n"
 	"\n"
 	"  --addr ADDRESS:PORT    where the controller listens (numeric; [v6]:port)\n"
+	"  --transport tcp|rdma   (tcp)\n"
 	"  --nqn NQN              of the subsystem\n"
 	"  --hostnqn NQN          of this host (default: made from a fresh UUID)\n"
 	"  --nsid N               namespace (default: the first active one)\n"
@@ -154,6 +155,7 @@ static void defaults(struct options *o)
 	snprintf(o->hostnqn, sizeof(o->hostnqn), "nqn.2014-08.org.nvmexpress:uuid:%s", text);
 	clock_gettime(CLOCK_REALTIME, &ts);
 	o->seed = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	o->transport = &ini_tcp;
 	o->queues = 1;
 	o->depth = 32;
 	o->threads = 1;
@@ -165,6 +167,7 @@ static void defaults(struct options *o)
 
 enum {
 	ADDR = 256,
+	TRANSPORT,
 	NQN,
 	HOSTNQN,
 	NSID,
@@ -191,6 +194,7 @@ enum {
 
 static const struct option longopts[] = {
 	{"addr", required_argument, NULL, ADDR},
+	{"transport", required_argument, NULL, TRANSPORT},
 	{"nqn", required_argument, NULL, NQN},
 	{"hostnqn", required_argument, NULL, HOSTNQN},
 	{"nsid", required_argument, NULL, NSID},
@@ -231,6 +235,10 @@ void options_parse(struct options *o, int argc, char **argv)
 		switch (c) {
 		case ADDR:
 			address(&o->addr, optarg);
+			break;
+		case TRANSPORT:
+			o->transport =
+				choice(opt, optarg, "tcp", "rdma", NULL) ? &ini_rdma : &ini_tcp;
 			break;
 		case NQN:
 			nqn(o->nqn, opt, optarg);

@@ -7,9 +7,11 @@
 #include <stdint.h>
 
 #include "transport/addr.h"
+#include "transport/initiator.h"
 #include "transport/nvme.h"
 
 struct options {
+	const struct ini_transport *transport;
 	struct addr addr;
 	char nqn[NVMF_NQN_MAX + 1];
 	char hostnqn[NVMF_NQN_MAX + 1];

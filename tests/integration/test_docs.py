@@ -24,7 +24,8 @@ TABLES = {
     ("config_subsystem.c", "namespace_fields"): "NAMESPACES",
     ("config_upstream.c", "fields"): "UPSTREAMS",
 }
-KINDS = {"TCP": "Over TCP", "FILE_KIND": "Of files"}  # sub-sections of UPSTREAMS
+# Sub-sections of UPSTREAMS
+KINDS = {"NETWORK": "Over a network", "TCP": "Over TCP", "FILE_KIND": "Of files"}
 TABLE = re.compile(r"^static const struct cfg_field (\w+)\[\] = \{\n(.*?)^\};$", re.M | re.S)
 FIELD = re.compile(r'\{(?:\.name = )?"(\w+)",\s*(?:\.type = )?(CFG_\w+)(.*?)\},\n', re.S)
 WORDS = re.compile(r'^static const struct cfg_word (\w+)\[\] = \{\s*\{"([^"]*)"', re.M)
@@ -127,6 +128,8 @@ class Docs(StackTest):
                 ("NAMESPACES", lambda o: {"listeners": [LISTENER], "subsystems": [
                     dict(SUBSYSTEM, namespaces=[o])]}, "$.subsystems[0].namespaces[0]"),
                 ("UPSTREAMS", lambda o: self.with_upstream(o), "$.subsystems[0].upstreams[0]"),
+                ("Over a network", lambda o: self.with_upstream(dict(o, transport="rdma")),
+                 "$.subsystems[0].upstreams[0]"),
                 ("Over TCP", lambda o: self.with_upstream(dict(o, transport="tcp")),
                  "$.subsystems[0].upstreams[0]"),
                 ("Of files", lambda o: self.with_upstream(dict(o, transport="file")),

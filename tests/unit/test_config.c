@@ -623,17 +623,45 @@ static void test_missing_keys(void **state)
 /* With an unknown transport nothing is said of what would depend on it. */
 static void test_unknown_transport(void **state)
 {
-	try_refused(
-		"{\"listeners\": [{\"transport\": \"rdma\", \"traddr\": \"::1\"}],\n"
-		"\"subsystems\": [{\"nqn\": \"" TRY_NQN "\", \"upstreams\": [\n"
-		"{\"transport\": \"rdma\", \"traddr\": \"::1\", \"path\": \"/a\", \"pat\": 1},\n"
-		"{\"transport\": null}]}]}",
-		"1: $.listeners[0].transport: is \"rdma\", expected \"tcp\"\n"
-		"3: $.subsystems[0].upstreams[0].transport: is \"rdma\", expected \"tcp\" or "
-		"\"file\"\n"
-		"3: $.subsystems[0].upstreams[0].pat: unknown key, did you mean \"path\"?\n"
-		"4: $.subsystems[0].upstreams[1].transport: is null, expected \"tcp\" or "
-		"\"file\"\n");
+	try_refused("{\"listeners\": [{\"transport\": \"fc\", \"traddr\": \"::1\"}],\n"
+		    "\"subsystems\": [{\"nqn\": \"" TRY_NQN "\", \"upstreams\": [\n"
+		    "{\"transport\": \"fc\", \"traddr\": \"::1\", \"path\": \"/a\", \"pat\": 1},\n"
+		    "{\"transport\": null}]}]}",
+		    "1: $.listeners[0].transport: is \"fc\", expected \"tcp\" or \"rdma\"\n"
+		    "3: $.subsystems[0].upstreams[0].transport: is \"fc\", expected \"tcp\" or "
+		    "\"rdma\" or \"file\"\n"
+		    "3: $.subsystems[0].upstreams[0].pat: unknown key, did you mean \"path\"?\n"
+		    "4: $.subsystems[0].upstreams[1].transport: is null, expected \"tcp\" or "
+		    "\"rdma\" or \"file\"\n");
+}
+
+/* The same keys as over TCP but for digests; one address may serve both. */
+static void test_rdma(void **state)
+{
+	const struct gw_config *cfg =
+		try_good("{\"listeners\": [{\"transport\": \"tcp\", \"traddr\": \"::1\"},"
+			 "{\"transport\": \"rdma\", \"traddr\": \"::1\"}],\n"
+			 "\"subsystems\": [{\"nqn\": \"" TRY_NQN "\", \"upstreams\": [\n"
+			 "{\"transport\": \"rdma\", \"name\": \"r\", \"traddr\": \"::2\", "
+			 "\"nqn\": \"" TRY_NQN ":b\", \"keep_alive_tmo\": 2},"
+			 "{\"transport\": \"tcp\", \"name\": \"t\", \"traddr\": \"::2\", "
+			 "\"nqn\": \"" TRY_NQN ":b\"}]}]}");
+
+	assert_ptr_equal(cfg->listeners[0].transport, &tgt_tcp);
+	assert_ptr_equal(cfg->listeners[1].transport, &tgt_rdma);
+	assert_ptr_equal(cfg->subsystems[0].upstreams[0].mp.transport, &ini_rdma);
+	assert_ptr_equal(cfg->subsystems[0].upstreams[1].mp.transport, &ini_tcp);
+	assert_int_equal(addr_port(&cfg->subsystems[0].upstreams[0].mp.addr), 4420);
+	assert_int_equal(cfg->subsystems[0].upstreams[0].mp.keep_alive_tmo, 2 * NSEC_PER_SEC);
+	try_refused("{\"listeners\": [{\"transport\": \"rdma\", \"traddr\": \"::1\"},\n"
+		    "{\"transport\": \"rdma\", \"traddr\": \"::1\"}],\n"
+		    "\"subsystems\": [{\"nqn\": \"" TRY_NQN "\", \"upstreams\": [\n"
+		    "{\"transport\": \"rdma\", \"traddr\": \"::2\", \"nqn\": \"" TRY_NQN
+		    ":b\", \"hdr_digest\": true}]}]}",
+		    "2: $.listeners[1].traddr: the address is taken by listeners[0] on "
+		    "[::1]:4420, expected another address or trsvcid\n"
+		    "4: $.subsystems[0].upstreams[0].hdr_digest: does not fit transport \"rdma\", "
+		    "expected not to be there\n");
 }
 
 static void test_keys_of_the_other_kind(void **state)
@@ -696,6 +724,7 @@ int main(void)
 		T(test_unknown_keys),
 		T(test_missing_keys),
 		T(test_unknown_transport),
+		T(test_rdma),
 		T(test_keys_of_the_other_kind),
 		T(test_several_problems),
 	};

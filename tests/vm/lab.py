@@ -97,6 +97,9 @@ class Kernel:
 # ---- initramfs ----
 
 def libraries(program):
+    with open(program, "rb") as f:
+        if f.read(4) != b"\x7fELF":
+            return []
     return re.findall(r"(/\S+) \(0x", sh("ldd", program))
 
 
@@ -107,15 +110,20 @@ def which(program):
     return path
 
 
-def initramfs(kernel, modules):
-    """The guest's root as a cpio archive; made anew when anything that goes in has changed."""
+def initramfs(kernel, modules, programs, files):
+    """The guest's root as a cpio archive; made anew when anything that goes in has changed.
+
+    Programs (names or paths) come with their libraries into PATH, files where they are here.
+    """
     init = os.path.join(HERE, "init")
+    kind = hashlib.sha256(repr((modules, programs, files)).encode()).hexdigest()[:8]
     modules = kernel.module_files(modules)
-    programs = [which(p) for p in PROGRAMS]
+    programs = [p if "/" in p else which(p) for p in programs]
     busybox = which("busybox")
     state = [(f, os.stat(f).st_size, os.stat(f).st_mtime_ns)
-             for f in (__file__, init, busybox, *programs, *modules)]
-    out = os.path.join(CACHE, hashlib.sha256(repr(state).encode()).hexdigest()[:16] + ".cpio")
+             for f in (__file__, init, busybox, *programs, *files, *modules)]
+    out = os.path.join(CACHE, f"{kind}-" + hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+                       + ".cpio")
     if os.path.exists(out):
         return out
     with tempfile.TemporaryDirectory(dir=CACHE) as tmp:
@@ -125,7 +133,11 @@ def initramfs(kernel, modules):
         shutil.copy(init, root + "/init")
         os.chmod(root + "/init", 0o755)
         shutil.copy(busybox, root + "/bin/busybox")
-        for file in {f for p in programs for f in (p, *libraries(p))}:
+        for program in programs:
+            inside = program if program.startswith("/usr") else "/bin/" + os.path.basename(program)
+            os.makedirs(root + os.path.dirname(inside), exist_ok=True)
+            shutil.copy(program, root + inside)
+        for file in {*files, *(f for p in (*programs, *files) for f in libraries(p))}:
             os.makedirs(root + os.path.dirname(file), exist_ok=True)
             shutil.copy(file, root + file)
         with open(root + "/modules", "w", encoding="ascii") as f:
@@ -138,7 +150,7 @@ def initramfs(kernel, modules):
             names = subprocess.run(["find", "."], cwd=root, stdout=subprocess.PIPE, check=True)
             subprocess.run(["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], cwd=root,
                            input=names.stdout, stdout=f, check=True)
-        for old in glob.glob(os.path.join(CACHE, "*.cpio")):
+        for old in glob.glob(os.path.join(CACHE, f"{kind}-*.cpio")):
             os.unlink(old)
         os.rename(tmp + "/cpio", out)
     return out
@@ -174,8 +186,9 @@ class Job:
 class VM:
     """One guest, up from __enter__ to __exit__. Its console goes to build/vm/NAME.log."""
 
-    def __init__(self, name="guest", modules=(), cmdline="", memory="1G"):
+    def __init__(self, name="guest", modules=(), programs=(), files=(), cmdline="", memory="1G"):
         self.name, self.modules, self.memory = name, MODULES + tuple(modules), memory
+        self.programs, self.files = PROGRAMS + tuple(programs), tuple(files)
         self.cmdline = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust_cpu=on "
                         "tsc=reliable " + cmdline)
         self.log = os.path.join(CACHE, name + ".log")
@@ -185,7 +198,7 @@ class VM:
 
     def __enter__(self):
         kernel = Kernel()
-        cpio = initramfs(kernel, self.modules)
+        cpio = initramfs(kernel, self.modules, self.programs, self.files)
         self.port, guest_end = socket.socketpair()
         argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
                 "-m", self.memory, "-nodefaults", "-display", "none", "-no-reboot",
@@ -199,7 +212,7 @@ class VM:
                                          pass_fds=[guest_end.fileno()])
         guest_end.close()
         try:
-            self.answer(60)
+            self.answer(180)
         except BaseException:
             self.__exit__()
             raise
