@@ -182,6 +182,21 @@ static uint16_t reset_another(const struct fake_qp *f, struct request *req)
 	return c->reset_status;
 }
 
+static void set_feature(struct fake_ctrl *c, struct request *req)
+{
+	struct nvme_feat_host_behavior behavior;
+
+	switch (le32toh(req->sqe.cdw10)) {
+	case NVME_FEAT_FID_NUM_QUEUES:
+		req->cqe.result = c->queues ? htole32((c->queues - 1u) * 0x10001u) : req->sqe.cdw11;
+		break;
+	case NVME_FEAT_FID_HOST_BEHAVIOR:
+		request_copy_out(req, 0, &behavior, sizeof(behavior));
+		c->acre = behavior.acre;
+		break;
+	}
+}
+
 /* False: the command stays out. */
 static bool execute_admin(const struct fake_qp *f, struct request *req, uint16_t *status)
 {
@@ -201,9 +216,7 @@ static bool execute_admin(const struct fake_qp *f, struct request *req, uint16_t
 		log_page(f, req);
 		break;
 	case nvme_admin_set_features:
-		req->cqe.result = req->sqe.cdw11;
-		if (c->queues)
-			req->cqe.result = htole32((c->queues - 1u) * 0x10001u);
+		set_feature(c, req);
 		break;
 	case nvme_admin_abort_cmd:
 		abort_command(f, req);

@@ -37,6 +37,7 @@ struct fake_ctrl {
 	uint8_t acl;	   /* Abort Command Limit, 0's based */
 	bool aborts_work;  /* a command that it is asked to abort ends */
 	uint16_t crdt[3];  /* Command Retry Delay Times, 100 ms units */
+	bool acre;	   /* the host has said that it honours them */
 	uint16_t kas, cqt; /* 100 ms units; ms */
 	bool tbkas;	   /* any command restarts the Keep Alive Timer */
 	unsigned numa;	   /* node that it is reached from, plus 1; 0: not known */

@@ -370,13 +370,13 @@ static void writes_during_a_flush_are_dirty_after_it(void **state)
 	struct answer *write, *flush;
 
 	a = live_upstream(1);
-	fake_ctrls[1].stuck = true;
+	fake_ctrls[1].latency = NSEC_PER_SEC;
 	flush = submit(nvme_cmd_flush);
+	fake_ctrls[1].latency = 0;
 	write = submit(nvme_cmd_write);
-	settle();
-	fake_ctrls[1].stuck = false;
-	fake_look(1);
-	WAIT_FOR(write->times && flush->times);
+	WAIT_FOR(write->times);
+	assert_int_equal(flush->times, 0);
+	WAIT_FOR(flush->times);
 	live_upstream(2);
 	path_set_admin(only_path(a), PATH_DISABLED);
 	settle();

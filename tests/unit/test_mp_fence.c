@@ -905,6 +905,29 @@ static void overlapping_ones_lost_one_after_the_other(void **state)
 	}
 }
 
+/* A worker hears in one turn that its own is lost, and of the other's fence. */
+static void overlapping_ones_lost_as_control_says(void **state)
+{
+	struct answer *a, *b;
+
+	up(1);
+	up(2);
+	fake_ctrls[1].stuck = true;
+	a = write_at(0, 0);
+	b = write_at(1, 4);
+	settle();
+	fake_ctrls[1].down = true;
+	sim_stall(world.worker[1]);
+	upstream_reset(TAILQ_FIRST(&world.ss->upstreams));
+	settle();
+	sim_resume(world.worker[1]);
+	pass(KATO);
+	assert_int_equal(a->times + b->times, 0);
+	assert_int_equal(fake_ctrls[2].writes, 0);
+	WAIT_FOR(a->times && b->times);
+	assert_int_equal(a->status | b->status, 0);
+}
+
 static void separate_ones_lost_on_two_workers(void **state)
 {
 	struct answer *a, *b;
@@ -1062,6 +1085,7 @@ int main(void)
 		TWO(what_does_not_overlap_elsewhere_is_not_waited_for),
 		TWO(overlapping_ones_lost_on_two_workers),
 		cmocka_unit_test(overlapping_ones_lost_one_after_the_other),
+		TWO(overlapping_ones_lost_as_control_says),
 		TWO(separate_ones_lost_on_two_workers),
 		TWO(host_leaves_while_a_worker_does_not_answer),
 		TWO(head_goes_while_a_worker_does_not_answer),

@@ -174,6 +174,19 @@ static void alone_is_never_slow(void **state)
 	assert_int_equal(fake_ctrls[2].reads, 0);
 }
 
+/* What it was compared with a moment ago is no choice any more. */
+static void alone_from_now_on(void **state)
+{
+	struct upstream *up[2];
+
+	two_paths(up, 1, 1);
+	work(2 * NSEC_PER_SEC);
+	fake_ctrls[1].latency = 150 * MS;
+	path_set_admin(only_path(up[1]), PATH_DISABLED);
+	work(4 * NSEC_PER_SEC);
+	assert_false(is_last(up[0]));
+}
+
 /* By a policy that leaves others idle they are asked, but only if there is something to find. */
 static void idle_ones_are_probed(void **state)
 {
@@ -435,6 +448,7 @@ int main(void)
 		S(one_bad_moment_is_not_enough),
 		cmocka_unit_test(off_unless_asked_for),
 		S(alone_is_never_slow),
+		S(alone_from_now_on),
 		S(idle_ones_are_probed),
 		S(idle_ones_that_are_no_better),
 		S(stuck_path_is_slow),

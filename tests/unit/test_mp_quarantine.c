@@ -324,19 +324,25 @@ static void one_that_comes_later_is_asked(void **state)
 static void two_are_lost_at_once(void **state)
 {
 	struct answer *first, *second;
+	struct upstream *third;
 
 	offer_resets();
 	up_with(1, KATO);
 	up_with(2, KATO);
-	up_with(3, KATO);
+	third = up_with(3, KATO);
 	mp_subsys_set_policy(world.ss, MP_POLICY_ROUND_ROBIN);
 	settle();
 	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
 	first = submit_at(0, nvme_cmd_write, 0, 8);
 	second = submit_at(0, nvme_cmd_write, 4, 8); /* each waits for the other's end */
 	settle();
+	fake_ctrls[3].silent = true;
 	lose(1);
 	lose(2);
+	settle();
+	assert_int_equal(third->assoc->admin->inflight, 1 + 1); /* beside the one for events */
+	fake_ctrls[3].silent = false;
+	fake_look(3);
 	pass(SOON);
 	assert_int_equal(first->times + second->times, 2);
 	assert_int_equal(first->status | second->status, 0);

@@ -73,6 +73,28 @@ static void small_mdts_is_refused(void **state)
 	WAIT_FOR(up->state == UPSTREAM_LIVE);
 }
 
+static void missing_commands_are_refused(void **state)
+{
+	struct upstream *up;
+
+	world.ss->oncs_promised = NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_WRITE_ZEROES;
+	up = add_upstream(1);
+	WAIT_FOR(up->state == UPSTREAM_WAITING);
+	assert_non_null(strstr(up->reason, "ONCS"));
+	world.ss->oncs_promised = NVME_CTRL_ONCS_WRITE_ZEROES;
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+}
+
+/* It asks for delays only if it is told that they are kept; and is told only if it can ask. */
+static void retry_delays_are_welcome(void **state)
+{
+	fake_ctrls[1].crdt[2] = 1;
+	live_upstream(1);
+	live_upstream(2);
+	assert_true(fake_ctrls[1].acre);
+	assert_false(fake_ctrls[2].acre);
+}
+
 static void too_few_queues_are_refused(void **state)
 {
 	struct upstream *up;
@@ -209,6 +231,8 @@ int main(void)
 		T(refusal_for_now_is_tried_again),
 		T(twin_controller_is_refused),
 		T(small_mdts_is_refused),
+		T(missing_commands_are_refused),
+		T(retry_delays_are_welcome),
 		cmocka_unit_test_setup_teardown(too_few_queues_are_refused, world_setup_two,
 						world_teardown),
 		T(lost_for_too_long_is_given_up),
