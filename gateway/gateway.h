@@ -65,7 +65,7 @@ struct gateway {
 	struct watchdog *watchdog;  /* NULL: nobody asks for it */
 	uint64_t started;	    /* loop time */
 	time_t started_at;
-	bool stopping, ending;	    /* hosts are leaving; they have left */
+	bool stopping, ending; /* hosts are leaving; they have left */
 	struct drain drain;
 };
 

@@ -163,8 +163,7 @@ static void on_expired(void *arg)
 	}
 	if (!TAILQ_EMPTY(&hw->waiting))
 		log_ratelimited(LOG_ERR, "namespace %u: no path for %llu ms, failing held I/O",
-				hw->nsid,
-				(unsigned long long)(hw->view->hold_ns / NSEC_PER_MSEC));
+				hw->nsid, (unsigned long long)(hw->view->hold_ns / NSEC_PER_MSEC));
 	hold_fail_all(hw, hold_status(hw));
 }
 
