@@ -275,7 +275,7 @@ class RdmaTest(unittest.TestCase):
 
     def test_bench(self):
         """Our own initiator as host, on the kernel's target and on ours; both transports to ours."""
-        self.vm.run(f"dd if=/dev/zero of=/dev/ram0 bs=1M count={DISK_MIB}", PATIENCE)
+        self.vm.run(f"dd if=/dev/zero of=/dev/ram0 bs=1M count={DISK_MIB} conv=fsync", PATIENCE)
         self.gateway("file-rdma")
         self.port("nvmet-rdma", True)
         for transport, kind, nqn in (("rdma", "nvmet-rdma", BACK_NQN), ("rdma", "gateway", GW_NQN),
