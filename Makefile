@@ -18,6 +18,9 @@ PKGS    := libevent_core libevent_pthreads libevent_extra jansson liburing libis
 
 CFLAGS_release := -O2 -g -fno-omit-frame-pointer
 CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+# For the package: hardened as Debian does it, without the path of the build.
+CFLAGS_deb     := $(CFLAGS_release) -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
+                  -ffile-prefix-map=$(CURDIR)=. -Wl,-z,relro,-z,now
 CFLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS  := -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-parameter -Wshadow -Wstrict-prototypes \
            -Wmissing-prototypes -pthread $(CFLAGS_$(FLAVOUR)) $(EXTRA_CFLAGS)
@@ -160,9 +163,17 @@ install: all man ## install programs, man pages, units, completion (PREFIX, DEST
 	$(data) -t $(DESTDIR)$(ZSHDIR) etc/completion/_nvmegw
 	$(data) -t $(fishdir) etc/completion/nvmegw.fish
 
+deb_made := $(wildcard debian etc/debian/.debhelper etc/debian/debhelper-build-stamp etc/debian/files \
+            etc/debian/nvmegw etc/debian/*.substvars etc/debian/*.debhelper etc/debian/*.debhelper.log)
+.PHONY: deb
+deb: deps ## build the Debian package into build/deb
+	$(MAKE) -j$(JOBS) FLAVOUR=deb all man
+	ln -sfn etc/debian debian # where Debian's tools look for it
+	debian/rules binary
+
 .PHONY: clean
 clean: ## remove all that was built, but the downloaded kernel in build/vm
-	rm -rf $(filter-out build/vm,$(wildcard build/*))
+	rm -rf $(filter-out build/vm,$(wildcard build/*)) $(deb_made)
 
 .PHONY: help
 help: ## this list

@@ -14,7 +14,9 @@ clean_up()
 	for dir in dev/pts dev/shm dev sys proc; do
 		mountpoint -q "$root/$dir" && umount "$root/$dir"
 	done
-	mountpoint -q "$root" && umount "$root"
+	while mountpoint -q "$root"; do
+		umount "$root" || break
+	done
 	rm -rf --one-file-system "$root"
 }
 trap clean_up EXIT

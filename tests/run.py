@@ -120,6 +120,7 @@ def tests():
 
 def tests_on_request():
     """Too long for every time: only when they are named."""
+    yield Test("package", ["tests/package.sh"], 600)
     yield Test("vm/rdma", ["python3", "tests/vm/test_rdma.py"], 1200)
 
 

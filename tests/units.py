@@ -103,6 +103,11 @@ class Units(StackTest):
                   *[config if o == "/etc/nvmegw/nvmegw.json" else o for o in options])
         self.assertEqual(out.returncode, 0, out.stdout)
 
+    def test_version_of_the_package(self):
+        out = run(binary("nvmegwd"), "--version").stdout.split()
+        with open(os.path.join(TOP, "etc/debian/changelog"), encoding="utf-8") as f:
+            self.assertEqual(re.match(r"nvmegw \((.*?)\)", f.readline())[1], out[1])
+
     def test_address_of_the_socket(self):
         """It is that of the example that says how to begin."""
         stream, = settings("nvmegwd.socket", "ListenStream")
