@@ -271,11 +271,15 @@ static void stuck_command_that_cannot_be_aborted_costs_the_association(void **st
 	b = live_upstream(2);
 	fake_ctrls[1].stuck = true;
 	write = submit(nvme_cmd_write);
-	pass(2900 * NSEC_PER_MSEC);
+	pass(1900 * NSEC_PER_MSEC);
+	submit(nvme_cmd_read); /* one that is not late makes no difference */
+	pass(NSEC_PER_SEC);
 	assert_int_equal(fake_ctrls[1].aborts, 1);
 	assert_int_equal(a->losses, 0);
 	assert_int_equal(write->times, 0);
-	WAIT_FOR(write->times);
+	pass(200 * NSEC_PER_MSEC);
+	assert_int_equal(a->losses, 1);
+	WAIT_FOR(world.done == 2);
 	assert_int_equal(write->status, 0);
 	assert_int_equal(fake_ctrls[1].aborts, 1);
 	assert_int_equal(fake_ctrls[2].writes, 1);
@@ -295,6 +299,8 @@ static void aborts_stay_within_the_limit(void **state)
 		submit(nvme_cmd_read);
 	pass(1500 * NSEC_PER_MSEC);
 	fake_ctrls[1].silent = true; /* so that the Aborts stay out too */
+	pass(600 * NSEC_PER_MSEC);
+	assert_int_equal(a->assoc->aborts, 4);
 	WAIT_FOR(a->losses);
 	WAIT_FOR(world.done == 10);
 	assert_int_equal(world.last_status, 0);

@@ -141,6 +141,19 @@ static void one_bad_moment_is_not_enough(void **state)
 	assert_false(is_last(up[0]));
 }
 
+/* A handful of commands says nothing of a path. */
+static void a_few_commands_are_not_enough(void **state)
+{
+	struct upstream *up[2];
+
+	two_paths(up, 150, 1);
+	for (int i = 0; i < 80; i++) {
+		submit(nvme_cmd_read);
+		pass(50 * MS);
+	}
+	assert_false(is_last(up[0]));
+}
+
 static void off_unless_asked_for(void **state)
 {
 	struct mp_subsys_config cfg = slow_config();
@@ -446,6 +459,7 @@ int main(void)
 		S(failing_probes_are_not_good),
 		cmocka_unit_test(what_is_not_slow),
 		S(one_bad_moment_is_not_enough),
+		S(a_few_commands_are_not_enough),
 		cmocka_unit_test(off_unless_asked_for),
 		S(alone_is_never_slow),
 		S(alone_from_now_on),

@@ -147,8 +147,8 @@ static void fast_io_fail(void **state)
 	struct upstream *second, *third;
 	struct answer *held;
 
-	up = live_upstream_with(1, &two);
-	second = live_upstream_with(2, &five);
+	up = live_upstream_with(1, &five);
+	second = live_upstream_with(2, &two);
 	fake_ctrls[2].down = true;
 	fake_cut(2);
 	go_down();
@@ -296,18 +296,43 @@ static void waiting_ones_end_with_their_host(void **state)
 	assert_int_equal(fake_ctrls[1].reads, 0);
 }
 
+static void namespace_goes_while_commands_wait(void **state)
+{
+	struct request *hog = pool_get(world.pool[0]);
+	struct answer *read;
+
+	up = live_upstream(1);
+	assert_int_equal(request_alloc_data(hog, pool_free_segments(world.pool[0]) * SEG_SIZE), 0);
+	read = submit(nvme_cmd_read);
+	settle();
+	upstream_remove(up);
+	settle();
+	assert_int_equal(world.removed, 1);
+	assert_int_equal(read->times, 1);
+	assert_int_equal(read->status, NVME_ST_INVALID_NS);
+	pool_put(hog); /* nobody is called for it any more */
+	settle();
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 #define P(f) cmocka_unit_test_setup_teardown(f, setup_persistent, world_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(held_and_released),	    T(the_time_is_bounded),
-		T(no_time_at_all),	    T(the_number_is_bounded),
-		T(the_bytes_are_bounded),   T(fast_io_fail),
-		P(persistent_loss_is_told), P(persistent_loss_is_over),
-		T(first_come_first_served), T(full_queue_waits),
-		T(out_of_buffers_waits),    T(waiting_ones_end_with_their_host),
+		T(held_and_released),
+		T(the_time_is_bounded),
+		T(no_time_at_all),
+		T(the_number_is_bounded),
+		T(the_bytes_are_bounded),
+		T(fast_io_fail),
+		P(persistent_loss_is_told),
+		P(persistent_loss_is_over),
+		T(first_come_first_served),
+		T(full_queue_waits),
+		T(out_of_buffers_waits),
+		T(waiting_ones_end_with_their_host),
+		T(namespace_goes_while_commands_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,9 @@ static void limits(void **state)
 	mp_subsys_limits(world.ss, &l);
 	assert_false(l.any);
 	live_upstream(1);
+	fake_ctrls[2].down = true; /* nothing is known of it */
+	add_upstream(2);
+	settle();
 	mp_subsys_limits(world.ss, &l);
 	assert_true(l.any);
 	assert_int_equal(l.max_transfer, UINT32_MAX);
