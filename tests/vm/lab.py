@@ -12,6 +12,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -181,6 +182,24 @@ class Job:
 
     def output(self):
         return self.vm.run(f"cat {self.file}.out")
+
+
+def fio_jobs(status, out):
+    """The jobs of the report that fio printed, all of which went well.
+
+    Debian 12's fio (3.33) sometimes frees something twice when it exits, after the whole report:
+    that tells nothing about the I/O.
+    """
+    at = out.find("{")
+    if at < 0 or status not in (0, 128 + signal.SIGABRT):
+        raise LabError(f"fio ended with {status}:\n{out}")
+    try:
+        jobs = json.JSONDecoder().raw_decode(out, at)[0]["jobs"]
+    except ValueError as e:
+        raise LabError(f"fio ended with {status}, without a whole report:\n{out}") from e
+    if any(job["error"] for job in jobs):
+        raise LabError("fio met errors:\n" + out)
+    return jobs
 
 
 class VM:

@@ -5,7 +5,6 @@
     guest: nvme-tcp ---> gateway ---> back-end a \\
                                  ---> back-end b  > one disk image
 """
-import json
 import os
 import re
 import sys
@@ -14,7 +13,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../integration")]
-from lab import HOST, VM  # noqa: E402
+from lab import HOST, VM, fio_jobs  # noqa: E402
 from stack import GW_NQN, UUID, StackTest, file_upstream, free_ports, tcp_upstream  # noqa: E402
 from wire import wait_for  # noqa: E402
 
@@ -23,7 +22,7 @@ DISCOVERY_NQN = "nqn.2014-08.org.nvmexpress.discovery"
 NO_PATH_TIMEOUT = 25   # s that the gateway holds I/O; a Linux host would wait 30
 PAUSE_MAX = 5          # s that I/O may stand still when one of two paths goes
 
-FIO = """fio --output-format=json --directory=/mnt --size=24m --direct=1 \
+FIO = """fio --output-format=json --disk_util=0 --directory=/mnt --size=24m --direct=1 \
 --ioengine=libaio --rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 \
 --time_based --runtime={seconds} \
 --name=small --bs=4k --iodepth=16 --name=big --bs=64k --iodepth=4 --fsync=8"""
@@ -139,11 +138,8 @@ class HostTest(StackTest):
 
     def fio_done(self, fio, pause_max):
         """It ended well: nothing lost, nothing wrong, and no I/O took longer than that."""
-        status, out = fio.wait(90)
-        self.assertEqual(status, 0, out)
-        jobs = json.loads(out[out.index("{"):])["jobs"]
+        jobs = fio_jobs(*fio.wait(90))
         for job in jobs:
-            self.assertEqual(job["error"], 0, out)
             self.assertGreater(job["read"]["total_ios"], 0, "nothing was verified")
         pause = max(job[way]["lat_ns"]["max"] for job in jobs for way in ("read", "write")) / 1e9
         self.assertLess(pause, pause_max, "longest I/O in seconds")
