@@ -98,6 +98,7 @@ static const struct column namespace_fields[] = {
 	{.title = "failed", .key = "failed_no_path", .cell = cell_count},
 	{.title = "fences up", .key = "fences", .cell = cell_count},
 	{.title = "writes fenced", .key = NULL, .cell = cell_fenced},
+	{.title = "put off", .key = "put_off", .cell = cell_count},
 	{.title = "longest", .key = "longest_ms", .cell = cell_ms},
 	{.title = ""},
 	{0},

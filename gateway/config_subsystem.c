@@ -239,7 +239,7 @@ static void read_subsystem(const struct cfg_node *n, const struct cfg_defaults *
 
 	cfg_read(n, fields, NULL, ss);
 	if (!ss->mp.max_held)
-		ss->mp.max_held = defaults->requests;
+		ss->mp.max_held = defaults->requests / 2;
 	if (!ss->serial[0])
 		derive_serial(ss);
 	if (ss->cntlid_min > ss->cntlid_max) {

@@ -201,10 +201,15 @@ static void run(struct host_queue *q, struct request *req, bool fetch)
 
 	if (status)
 		refuse(req, status);
-	else if (fetch && req->dir == NVME_DIR_H2C && req->filled < req->data_len)
-		tgt_fetch(req);
-	else
+	else if (!fetch || req->dir != NVME_DIR_H2C || req->filled == req->data_len)
 		head_submit(hw, req);
+	else if (head_admit(hw, req))
+		tgt_fetch(req);
+}
+
+static void proceed(struct request *req)
+{
+	run(req->tgt->priv, req, true);
 }
 
 void io_command(struct host_queue *q, struct request *req)
@@ -216,6 +221,7 @@ void io_command(struct host_queue *q, struct request *req)
 	}
 	req->complete = on_complete;
 	req->progress = tgt_progress;
+	req->proceed = proceed;
 	/* Kept for the error log: the head rewrites the one in the command. */
 	req->complete_arg = (void *)(uintptr_t)le32toh(req->sqe.nsid);
 	run(q, req, true);

@@ -140,6 +140,8 @@ static const struct family namespace_families[] = {
 	 .help = "Lost writes that may still be executed, and keep later ones from their blocks."},
 	{"nvmegw_namespace_fenced_commands", "fenced", .help = "Writes that wait behind one."},
 	{"nvmegw_namespace_fenced_commands_total", "fenced_total", .help = "Writes that ever did."},
+	{"nvmegw_namespace_put_off_commands_total", "put_off",
+	 .help = "Writes that were told to come again later, as too much waited so."},
 	{"nvmegw_namespace_longest_command_seconds", "longest_ms",
 	 .help = "The longest time from the arrival of a command to its end.", .scale = 1e-3},
 	{0},

@@ -48,6 +48,7 @@ static void put_totals(json_t *o, const struct head *h)
 	rpc_put_u64(o, "fences", t.fences);
 	rpc_put_u64(o, "fenced", t.fenced);
 	rpc_put_u64(o, "fenced_total", t.fenced_total);
+	rpc_put_u64(o, "put_off", t.put_off);
 	rpc_put_u64(o, "longest_ms", t.longest_ns / NSEC_PER_MSEC);
 }
 

@@ -197,7 +197,8 @@ void subsystem_crdt(const struct subsystem *ss, uint16_t crdt[3])
 {
 	const struct upstream *up;
 
-	crdt[0] = crdt[1] = crdt[2] = 0;
+	crdt[0] = MP_PUT_OFF_CRDT;
+	crdt[1] = crdt[2] = 0;
 	TAILQ_FOREACH(up, &ss->mp->upstreams, link) {
 		if (!up->have_idctrl)
 			continue;

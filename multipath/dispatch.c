@@ -12,6 +12,9 @@
 #include "multipath/selector.h"
 #include "transport/target.h"
 
+/* Between attempts to flush a path whose ANA state is changing. */
+#define FLUSH_PAUSE (100 * NSEC_PER_MSEC)
+
 static void on_done(struct request *req, int error);
 
 /* ---- the end of a command ---- */
@@ -31,6 +34,14 @@ static void finish(struct head_worker *hw, struct request *req)
 	head_worker_put(hw);
 }
 
+void dispatch_proceed(struct head_worker *hw, struct request *req)
+{
+	req->mp_head = NULL;
+	hw->out--;
+	req->proceed(req);
+	head_worker_put(hw);
+}
+
 void dispatch_finish(struct head_worker *hw, struct request *req, uint16_t status)
 {
 	req->cqe.result64 = 0;
@@ -41,10 +52,9 @@ void dispatch_finish(struct head_worker *hw, struct request *req, uint16_t statu
 /* ---- submitting ---- */
 
 /* The best class that has a path decides: one that is only busy is waited for. */
-static struct view_entry *pick(struct head_worker *hw, const struct request *req)
+static struct view_entry *pick(struct head_worker *hw, unsigned ranks, const struct request *req)
 {
 	const struct selector *s = selector_of(hw->view->policy);
-	unsigned ranks = selector_ranks(hw->view);
 
 	for (unsigned rank = RANK_BEST; rank < RANK_NONE; rank++)
 		if (ranks & 1u << rank)
@@ -78,12 +88,13 @@ static struct view_entry *unflushed(struct head_worker *hw, const struct request
  * visit every controller that acknowledged a write since its last Flush, usable for I/O or not. At
  * least one is visited, for caches that we know nothing of.
  */
-static struct view_entry *pick_flush(struct head_worker *hw, const struct request *req)
+static struct view_entry *pick_flush(struct head_worker *hw, unsigned ranks,
+				     const struct request *req)
 {
 	struct view_entry *e = unflushed(hw, req);
 
 	if (!e)
-		return pick(hw, req);
+		return pick(hw, ranks, req);
 	return ini_room(e->conn->qp) ? e : NULL;
 }
 
@@ -100,13 +111,15 @@ static bool lacks_buffers(struct head_worker *hw, struct request *req)
 int dispatch_try(struct head_worker *hw, struct request *req)
 {
 	bool flush = req->sqe.opcode == nvme_cmd_flush;
+	unsigned ranks = selector_ranks(hw->view);
 	struct view_entry *e;
 
 	if (!TAILQ_EMPTY(&hw->fences) && fence_blocks(hw, req))
 		return -EBUSY;
-	if (lacks_buffers(hw, req))
+	/* Without a path it waits without buffers. */
+	if ((!ranks && !flush) || lacks_buffers(hw, req))
 		return -EAGAIN;
-	e = flush ? pick_flush(hw, req) : pick(hw, req);
+	e = flush ? pick_flush(hw, ranks, req) : pick(hw, ranks, req);
 	if (!e)
 		return -EAGAIN;
 	req->sqe.nsid = htole32(e->nsid);
@@ -125,12 +138,15 @@ int dispatch_try(struct head_worker *hw, struct request *req)
 
 static void hold(struct head_worker *hw, struct request *req)
 {
+	uint16_t refusal;
+
 	hold_note_paths(hw);
+	refusal = hold_refusal(hw, req);
 	if (hw->retired) {
 		dispatch_finish(hw, req, NVME_ST_INVALID_NS);
-	} else if (hold_refuses(hw, req)) {
+	} else if (refusal) {
 		stat_add(&hw->stats.failed_no_path, 1);
-		dispatch_finish(hw, req, hold_status(hw));
+		dispatch_finish(hw, req, refusal);
 	} else {
 		hold_in(hw, req);
 	}
@@ -146,16 +162,34 @@ void dispatch(struct head_worker *hw, struct request *req)
 		hold(hw, req);
 }
 
-void head_submit(struct head_worker *hw, struct request *req)
+static void enter(struct head_worker *hw, struct request *req)
 {
 	req->mp_head = hw;
 	req->mp_from_host = req->tgt != NULL;
-	req->mp_mask = 0;
-	req->retries = 0;
-	req->arrived = loop_now(hw->mw->loop);
+	if (!req->arrived)
+		req->arrived = loop_now(hw->mw->loop);
 	hw->out++;
+}
+
+bool head_admit(struct head_worker *hw, struct request *req)
+{
+	bool fenced = !TAILQ_EMPTY(&hw->fences) && fence_blocks(hw, req);
+
+	if (!fenced && selector_ranks(hw->view))
+		return true;
+	enter(hw, req);
+	if (fenced)
+		fence_in(hw, req);
+	else
+		hold(hw, req);
+	return false;
+}
+
+void head_submit(struct head_worker *hw, struct request *req)
+{
+	enter(hw, req);
 	/* Newcomers do not overtake those who wait, or a wait might never end. */
-	if (hw->nr_waiting && !hw->draining)
+	if (hw->waiting_share.n && !hw->draining)
 		hold(hw, req);
 	else
 		dispatch(hw, req);
@@ -297,6 +331,18 @@ static bool cut_off(uint16_t status)
 	}
 }
 
+/* A Flush that has to go to this very path; until the time is up it waits for the path's state. */
+static bool flush_stays(struct head_worker *hw, const struct request *req, const struct lane *lane)
+{
+	const struct view_entry *e;
+
+	if (req->sqe.opcode != nvme_cmd_flush ||
+	    loop_now(hw->mw->loop) - req->arrived >= hw->view->hold_ns)
+		return false;
+	e = unflushed(hw, req);
+	return e && e->lane == lane;
+}
+
 static bool may_retry(const struct request *req)
 {
 	return !request_orphaned(req) && command_repeat(&req->sqe) != REPEAT_NEVER;
@@ -313,13 +359,17 @@ static void fail(struct head_worker *hw, struct request *req, struct lane *lane,
 		avoid(hw, lane);
 		if (cut_off(status))
 			req->mp_mask |= 1ull << lane->slot;
-		if (req->retries++ >= MP_MAX_ATTEMPTS)
+		if (flush_stays(hw, req, lane)) {
+			delay_in(hw, req, FLUSH_PAUSE);
+			return;
+		}
+		if (req->failovers++ >= MP_MAX_ATTEMPTS)
 			break;
 		stat_add(&lane->stats.failovers, 1);
 		again(hw, req);
 		return;
 	case RETRY_AGAIN:
-		if (req->retries++ >= MP_MAX_SAME)
+		if (req->repeats++ >= MP_MAX_SAME)
 			break;
 		if (crdt)
 			delay_in(hw, req, crdt * 100 * NSEC_PER_MSEC);

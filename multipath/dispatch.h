@@ -16,11 +16,29 @@ static inline bool request_orphaned(const struct request *req)
 	return req->mp_from_host && !req->tgt;
 }
 
+/* Its data is still with the host. */
+static inline bool request_unfetched(const struct request *req)
+{
+	return req->dir == NVME_DIR_H2C && req->filled < req->data_len;
+}
+
+/* ---- share.c ---- */
+void share_init(struct mp_worker *mw);
+/* One more, or one less, of those that wait. */
+void share_add(struct share *s, const struct request *req);
+void share_sub(struct share *s, const struct request *req);
+/* Makes @counted, which is part of mw->parked, equal to @now. */
+void share_count(struct mp_worker *mw, struct share *counted, struct share now);
+/* There is no more room for this one in @s, by what the head or by what the worker may keep. */
+bool share_full(const struct head_worker *hw, const struct share *s, const struct request *req);
+
 /* ---- dispatch.c ---- */
 /* Sends it over a path now, or has it wait for what it lacks. */
 void dispatch(struct head_worker *hw, struct request *req);
 /* 0: it is out; -EAGAIN: it has to wait for a path, room or buffers; -EBUSY: for a fence. */
 int dispatch_try(struct head_worker *hw, struct request *req);
+/* Of one whose data is with the host: gives it back for head_admit(). The same holds. */
+void dispatch_proceed(struct head_worker *hw, struct request *req);
 /* Ends it with @status. The head may be gone afterwards. */
 void dispatch_finish(struct head_worker *hw, struct request *req, uint16_t status);
 /* Frees a retired head that nothing points to any more. */
@@ -31,12 +49,12 @@ void hold_init(struct head_worker *hw);
 void hold_fini(struct head_worker *hw);
 /* Keeps no_path_since, its timer and the counters true to what the view and the conns say. */
 void hold_note_paths(struct head_worker *hw);
-/* Without a path: the time is up, or there is no more room for this one. */
-bool hold_refuses(const struct head_worker *hw, const struct request *req);
-/* What a request gets that is not held (any longer). */
-uint16_t hold_status(const struct head_worker *hw);
+/* 0, or what the request gets without a path when the time is up or too many wait already. */
+uint16_t hold_refusal(const struct head_worker *hw, const struct request *req);
 void hold_in(struct head_worker *hw, struct request *req);
 void hold_out(struct head_worker *hw, struct request *req);
+/* The view says another time than before. */
+void hold_time_changed(struct head_worker *hw);
 /* Sends what can be sent of what waits. */
 void hold_drain(struct head_worker *hw);
 void hold_fail_all(struct head_worker *hw, uint16_t status);
@@ -53,7 +71,7 @@ void fence_init(struct head_worker *hw);
 void fence_fini(struct head_worker *hw);
 /* It may not be sent yet: it changes blocks that a lost write may still reach. */
 bool fence_blocks(const struct head_worker *hw, const struct request *req);
-/* Until the fences that block it are gone. */
+/* Until the fences that block it are gone; where too much waits so already it is put off. */
 void fence_in(struct head_worker *hw, struct request *req);
 void fence_out(struct head_worker *hw, struct request *req);
 void fence_fail_all(struct head_worker *hw, uint16_t status);

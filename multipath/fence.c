@@ -99,21 +99,54 @@ static void arm(struct head_worker *hw)
 		loop_timer_arm(&hw->fence_timer, due > now ? due - now : 0);
 }
 
-void fence_in(struct head_worker *hw, struct request *req)
+static void count(struct head_worker *hw, struct share now)
 {
+	share_count(hw->mw, &hw->fenced_share, now);
+	stat_set(&hw->stats.fenced, now.n);
+}
+
+static void enter(struct head_worker *hw, struct request *req)
+{
+	struct share now = hw->fenced_share;
+
 	req->mp_state = MP_REQ_FENCED;
 	req->mp_due = req->arrived + PATIENCE;
 	TAILQ_INSERT_TAIL(&hw->fenced, req, link);
-	stat_add(&hw->stats.fenced, 1);
-	stat_add(&hw->stats.fenced_total, 1);
+	share_add(&now, req);
+	count(hw, now);
 	arm(hw);
+}
+
+/* It is in no list any more. */
+static void leave(struct head_worker *hw, struct request *req)
+{
+	struct share now = hw->fenced_share;
+
+	req->mp_state = MP_REQ_IDLE;
+	share_sub(&now, req);
+	count(hw, now);
+}
+
+void fence_in(struct head_worker *hw, struct request *req)
+{
+	/* What was lost has its place: its association had it before. */
+	if (!req->mp_owned && share_full(hw, &hw->fenced_share, req)) {
+		log_ratelimited(LOG_WARNING,
+				"namespace %u: too many writes wait for a lost association's end: "
+				"hosts are told to repeat later",
+				hw->nsid);
+		stat_add(&hw->stats.put_off, 1);
+		dispatch_finish(hw, req, MP_ST_PUT_OFF);
+		return;
+	}
+	stat_add(&hw->stats.fenced_total, 1);
+	enter(hw, req);
 }
 
 void fence_out(struct head_worker *hw, struct request *req)
 {
 	TAILQ_REMOVE(&hw->fenced, req, link);
-	req->mp_state = MP_REQ_IDLE;
-	stat_sub(&hw->stats.fenced, 1);
+	leave(hw, req);
 }
 
 void fence_fail_all(struct head_worker *hw, uint16_t status)
@@ -161,16 +194,15 @@ static void release(struct head_worker *hw)
 	TAILQ_CONCAT(&all, &hw->fenced, link);
 	while ((req = TAILQ_FIRST(&all))) {
 		TAILQ_REMOVE(&all, req, link);
-		req->mp_state = MP_REQ_IDLE;
-		stat_sub(&hw->stats.fenced, 1);
-		if (request_orphaned(req)) {
+		leave(hw, req);
+		if (request_orphaned(req))
 			dispatch_finish(hw, req, NVME_STATUS(0, NVME_SC_ABORT_REQ));
-		} else if (fence_blocks(hw, req)) {
-			fence_in(hw, req);
-			stat_sub(&hw->stats.fenced_total, 1);
-		} else {
+		else if (fence_blocks(hw, req))
+			enter(hw, req);
+		else if (request_unfetched(req))
+			dispatch_proceed(hw, req);
+		else
 			dispatch(hw, req);
-		}
 	}
 	arm(hw);
 	hw->out--;

@@ -397,6 +397,7 @@ void head_totals(const struct head *h, struct head_totals *t)
 		t->held_max += stat_get(&s->held_max);
 		t->retried += stat_get(&s->retried);
 		t->failed_no_path += stat_get(&s->failed_no_path);
+		t->put_off += stat_get(&s->put_off);
 		t->fences += stat_get(&s->fences);
 		t->fenced += stat_get(&s->fenced);
 		t->fenced_total += stat_get(&s->fenced_total);

@@ -38,6 +38,7 @@ void mp_worker_init(struct mp_worker *mw, struct mp *mp, struct loop *loop, stru
 	TAILQ_INIT(&mw->conns);
 	TAILQ_INIT(&mw->starved);
 	loop_hook_init(&mw->kick_hook, on_kick, mw);
+	share_init(mw);
 	fence_worker_init(mw);
 }
 
@@ -59,6 +60,7 @@ void head_worker_publish(struct head_worker *hw, struct view *view)
 {
 	free(hw->view);
 	hw->view = view;
+	hold_time_changed(hw);
 	hold_drain(hw);
 }
 

@@ -15,7 +15,8 @@ static void on_buffers(void *arg)
 	hold_drain(arg);
 }
 
-uint16_t hold_status(const struct head_worker *hw)
+/* What a request gets that is not held any longer. */
+static uint16_t failure(const struct head_worker *hw)
 {
 	return hw->view->persistent_loss ? NVME_STATUS(3, NVME_SC_ANA_PERSISTENT_LOSS)
 					 : NVME_ST_ANA_INACCESSIBLE;
@@ -26,26 +27,23 @@ static bool expired(const struct head_worker *hw)
 	return loop_now(hw->mw->loop) - hw->no_path_since >= hw->view->hold_ns;
 }
 
-static uint64_t bytes_of(const struct request *req)
-{
-	return (uint64_t)req->nsegs * SEG_SIZE;
-}
-
-bool hold_refuses(const struct head_worker *hw, const struct request *req)
+uint16_t hold_refusal(const struct head_worker *hw, const struct request *req)
 {
 	if (!hw->no_path_since)
-		return false;
-	return expired(hw) || hw->nr_waiting >= hw->view->max_held ||
-	       hw->waiting_bytes + bytes_of(req) > hw->view->max_held_bytes;
+		return 0;
+	if (expired(hw))
+		return failure(hw);
+	return share_full(hw, &hw->waiting_share, req) ? failure(hw) | NVME_CRD(1) : 0;
 }
 
 static void note_held(struct head_worker *hw)
 {
-	uint64_t held = hw->no_path_since ? hw->nr_waiting : 0;
+	struct share held = hw->no_path_since ? hw->waiting_share : (struct share){0, 0};
 
-	stat_set(&hw->stats.held, held);
-	if (held > stat_get(&hw->stats.held_max))
-		stat_set(&hw->stats.held_max, held);
+	share_count(hw->mw, &hw->held_share, held);
+	stat_set(&hw->stats.held, held.n);
+	if (held.n > stat_get(&hw->stats.held_max))
+		stat_set(&hw->stats.held_max, held.n);
 }
 
 void hold_note_paths(struct head_worker *hw)
@@ -79,8 +77,7 @@ static void insert(struct head_worker *hw, struct request *req)
 static void note_in(struct head_worker *hw, struct request *req)
 {
 	req->mp_state = MP_REQ_WAITING;
-	hw->nr_waiting++;
-	hw->waiting_bytes += bytes_of(req);
+	share_add(&hw->waiting_share, req);
 	if (!hw->starved) {
 		hw->starved = true;
 		TAILQ_INSERT_TAIL(&hw->mw->starved, hw, starved_link);
@@ -97,8 +94,7 @@ void hold_in(struct head_worker *hw, struct request *req)
 void hold_out(struct head_worker *hw, struct request *req)
 {
 	TAILQ_REMOVE(&hw->waiting, req, link);
-	hw->nr_waiting--;
-	hw->waiting_bytes -= bytes_of(req);
+	share_sub(&hw->waiting_share, req);
 	req->mp_state = MP_REQ_IDLE;
 	note_held(hw);
 }
@@ -112,12 +108,17 @@ void hold_drain(struct head_worker *hw)
 		return;
 	hw->draining = true;
 	hw->out++; /* against being freed by the last of them */
-	while ((req = TAILQ_FIRST(&hw->waiting))) {
+	/* A path can go meanwhile. */
+	while (!hw->no_path_since && (req = TAILQ_FIRST(&hw->waiting))) {
 		int err;
 
 		hold_out(hw, req);
 		if (request_orphaned(req)) {
 			dispatch_finish(hw, req, NVME_STATUS(0, NVME_SC_ABORT_REQ));
+			continue;
+		}
+		if (request_unfetched(req)) {
+			dispatch_proceed(hw, req);
 			continue;
 		}
 		err = dispatch_try(hw, req);
@@ -150,21 +151,22 @@ void hold_fail_all(struct head_worker *hw, uint16_t status)
 	head_worker_put(hw);
 }
 
+void hold_time_changed(struct head_worker *hw)
+{
+	uint64_t now = loop_now(hw->mw->loop), end = hw->no_path_since + hw->view->hold_ns;
+
+	if (hw->no_path_since)
+		loop_timer_arm(&hw->hold_timer, end > now ? end - now : 0);
+}
+
 static void on_expired(void *arg)
 {
 	struct head_worker *hw = arg;
 
-	if (!hw->no_path_since)
-		return;
-	if (!expired(hw)) { /* a later view allows more */
-		loop_timer_arm(&hw->hold_timer,
-			       hw->no_path_since + hw->view->hold_ns - loop_now(hw->mw->loop));
-		return;
-	}
 	if (!TAILQ_EMPTY(&hw->waiting))
 		log_ratelimited(LOG_ERR, "namespace %u: no path for %llu ms, failing held I/O",
 				hw->nsid, (unsigned long long)(hw->view->hold_ns / NSEC_PER_MSEC));
-	hold_fail_all(hw, hold_status(hw));
+	hold_fail_all(hw, failure(hw));
 }
 
 void hold_init(struct head_worker *hw)

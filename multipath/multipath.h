@@ -20,6 +20,14 @@
 #include "transport/request.h"
 #include "transport/stats.h"
 
+/* What commands are told that cannot wait here: to come again after CRDT1 (Base 2.0, 3.3.3.2.1). */
+#define MP_ST_PUT_OFF (NVME_STATUS(0, NVME_SC_CMD_INTERRUPTED) | NVME_CRD(1))
+/*
+ * The least that CRDT1 may be towards hosts, 100 ms units. Linux repeats five times: together as
+ * long as commands wait here.
+ */
+#define MP_PUT_OFF_CRDT 50
+
 #define MP_MAX_WORKERS 64
 #define MP_NAME_MAX    64
 
@@ -209,12 +217,13 @@ uint64_t path_latency(const struct path *p, double percent);
 struct head_stats {
 	stat_t held, held_max; /* waiting without a path */
 	stat_t retried, failed_no_path;
+	stat_t put_off;		     /* told to come again later: too much waits behind fences */
 	stat_t fences;		     /* that are up, copies included */
 	stat_t fenced, fenced_total; /* writes waiting behind one; that ever did */
 	stat_t longest_ns;
 };
 struct head_totals {
-	uint64_t held, held_max, retried, failed_no_path;
+	uint64_t held, held_max, retried, failed_no_path, put_off;
 	uint64_t fences; /* losses whose writes may still be executed late */
 	uint64_t fenced, fenced_total;
 	uint64_t longest_ns; /* longest time from arrival to completion of a command */
@@ -306,6 +315,15 @@ void mp_subsys_limits(const struct mp_subsys *ss, struct mp_limits *l);
 /* The head that @nsid names on worker @w (0-based index; loop id - 1), or NULL. */
 struct head_worker *mp_lookup(struct mp_subsys *ss, unsigned w, uint32_t nsid);
 const struct ns_geometry *head_geometry(const struct head_worker *hw);
+
+/**
+ * head_admit() - whether it makes sense to fetch a command's data from the host now
+ *
+ * True: fetch it, then head_submit(). False: the command waits for a path or behind a fence without
+ * data, so without buffers, and req->proceed is called in a later turn, when it is to be asked for
+ * anew (the namespace may have changed, or gone); or it could not wait and has been completed.
+ */
+bool head_admit(struct head_worker *hw, struct request *req);
 
 /**
  * head_submit() - carry out a command on the namespace, whatever path it takes

@@ -82,12 +82,18 @@ struct view {
 	struct view_entry e[];
 };
 
+/* Commands that wait, and the memory of their data. */
+struct share {
+	unsigned n;
+	uint64_t bytes;
+};
+
 enum mp_req_state {
 	MP_REQ_IDLE,
-	MP_REQ_WAITING, /* for a path, room or buffers */
+	MP_REQ_WAITING, /* for a path, room or buffers; its data may be with the host still */
 	MP_REQ_DELAYED, /* for the time that the controller asked for */
 	MP_REQ_LOST,	/* its outcome is unknown: until all workers know of the fence */
-	MP_REQ_FENCED,	/* behind a fence */
+	MP_REQ_FENCED,	/* behind a fence; the same */
 	MP_REQ_OUT,	/* with an initiator qpair */
 };
 TAILQ_HEAD(request_list, request);
@@ -98,8 +104,9 @@ struct head_worker {
 	uint32_t nsid;
 	struct view *view;
 	struct request_list waiting; /* first in, first out */
-	unsigned nr_waiting;
-	uint64_t waiting_bytes; /* host data in them */
+	struct share waiting_share;
+	struct share
+		held_share; /* of that, what counts in mw->parked: all while there is no path */
 	TAILQ_ENTRY(head_worker) starved_link;
 	bool starved, draining;
 	struct pool_waiter buffers;
@@ -110,6 +117,7 @@ struct head_worker {
 	TAILQ_HEAD(fence_list, fence) fences;
 	TAILQ_ENTRY(head_worker) fences_link; /* in mp_worker->fenced while there are fences */
 	struct request_list fenced;	      /* oldest first */
+	struct share fenced_share;	      /* counts in mw->parked */
 	struct loop_timer fence_timer;
 	unsigned next; /* where policies that go round begin */
 	uint32_t out;  /* requests with us, and fences being put up */
@@ -123,6 +131,7 @@ struct mp_worker {
 	unsigned index;
 	TAILQ_HEAD(, conn) conns;
 	TAILQ_HEAD(, head_worker) starved; /* heads with waiting requests */
+	struct share parked, parked_max;   /* see share.c */
 	struct loop_hook kick_hook;
 	TAILQ_HEAD(, head_worker) fenced; /* heads with fences */
 	struct request_list lost;	  /* writes whose fences the hook will put up */

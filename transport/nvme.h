@@ -84,6 +84,7 @@ static inline uint16_t nvme_sct_sc(uint16_t status)
 
 #define NVME_STATUS(sct, sc) ((uint16_t)(((sct) << 8) | (sc)))
 #define NVME_DNR	     0x4000u
+#define NVME_CRD(i)	     ((i) << 11) /* Command Retry Delay: wait for CRDTi */
 /* Full statuses that the code names often */
 #define NVME_ST_INVALID_OPCODE	 (NVME_STATUS(0, NVME_SC_INVALID_OPCODE) | NVME_DNR)
 #define NVME_ST_INVALID_FIELD	 (NVME_STATUS(0, NVME_SC_INVALID_FIELD) | NVME_DNR)

@@ -99,7 +99,6 @@ static bool take(struct rdma_tgt *t, const struct rdma_arrival *a)
 	req->tgt = &t->qp;
 	req->cid = le16toh(req->sqe.cid);
 	req->dir = (uint8_t)nvme_sqe_dir(&req->sqe);
-	req->arrived = loop_now(t->qp.loop);
 	status = check_command(t, req, icd, &d);
 	req->data_len = status ? 0 : d.len;
 	if (!status && d.in_capsule)

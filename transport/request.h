@@ -90,12 +90,15 @@ struct request {
 	void *mp_head, *mp_lane, *mp_conn;
 	/* `filled` advanced (C2H); may be NULL. Set by whoever consumes the data, the gateway. */
 	void (*progress)(struct request *req);
+	/* Its data is still with the host: ask head_admit() again. Set by the gateway. */
+	void (*proceed)(struct request *req);
 	/* The command is finished: cqe is the host's answer. Set by the gateway. */
 	void (*complete)(struct request *req);
 	void *complete_arg;
 	uint64_t submitted; /* loop time of the present attempt */
-	uint64_t arrived;   /* loop time of the first */
-	uint8_t retries;
+	uint64_t arrived;  /* loop time of the first, or since when it waits for that; 0: not yet */
+	uint8_t failovers; /* attempts that ended with a status about the path, */
+	uint8_t repeats;   /* or in passing trouble */
 	uint8_t mp_state;
 	bool mp_from_host; /* tgt was set on submission */
 	bool mp_aborted;   /* its present attempt took too long: an Abort was sent */

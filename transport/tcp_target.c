@@ -79,7 +79,6 @@ void tcp_tgt_begin(struct tcp_tgt *t, struct request *req, const struct nvme_sqe
 	req->tgt_state = TGT_REQ_RECEIVING_CAPSULE;
 	req->cid = le16toh(sqe->cid);
 	req->dir = (uint8_t)nvme_sqe_dir(sqe);
-	req->arrived = loop_now(t->qp.loop);
 	status = check_command(t, req, icd_len);
 	if (icd_len) {
 		nvme_cqe_set_status(&req->cqe, status);

@@ -4,14 +4,17 @@ import time
 import unittest
 
 from netns import Netns
-from stack import BACK_NQN, StackTest, file_upstream, free_ports, tcp_upstream
-from wire import Proxy, wait_for
+from stack import BACK_NQN, GW_NQN, StackTest, file_upstream, free_ports, tcp_upstream
+from wire import (CMD, R2T, Proxy, admin, io_queue, pdu, sgl_inline, sgl_transport, sqe,
+                  wait_for)
 
 SECONDS = 4
+READ, WRITE = 2, 1
+PUT_OFF = 0x21  # Command Interrupted
 
 
 class Failover(StackTest):
-    def two_back_ends(self, policy="round-robin", **subsystem):
+    def two_back_ends(self, policy="round-robin", keep_alive=2, **subsystem):
         """
         Back-ends a and b on one image, each behind a proxy, and the gateway in front. Like an array
         they do not hold commands that they cannot carry out.
@@ -22,9 +25,9 @@ class Failover(StackTest):
         self.proxy = {"a": Proxy(self.ports[0]), "b": Proxy(self.ports[1])}
         for proxy in self.proxy.values():
             self.addCleanup(proxy.close)
-        self.gw = self.gateway(self.ports[2], [tcp_upstream(self.proxy["a"].port, "a"),
-                                               tcp_upstream(self.proxy["b"].port, "b")],
-                               policy=policy, **subsystem)
+        self.gw = self.gateway(
+            self.ports[2], [tcp_upstream(proxy.port, name, keep_alive_tmo=keep_alive)
+                            for name, proxy in self.proxy.items()], policy=policy, **subsystem)
         wait_for(lambda: self.usable() == 2)
 
     def mixed(self, seconds=SECONDS, *more):
@@ -40,6 +43,21 @@ class Failover(StackTest):
         if expect_retries is not None:
             self.assertEqual(r["retries"], expect_retries, r)
         return r
+
+    def raw_queues(self, n):
+        """I/O queues of one host, by hand."""
+        host = admin(self.ports[2], GW_NQN)
+        queues = [io_queue(self.ports[2], GW_NQN, host.cntlid, qid=i + 1, sqsize=127)
+                  for i in range(n)]
+        for h in [host] + queues:
+            self.addCleanup(h.sock.close)
+        return queues
+
+    @staticmethod
+    def rw(opcode, cid, slba, data_len, inline=False):
+        descriptor = sgl_inline(data_len) if inline else sgl_transport(data_len)
+        return pdu(CMD, sqe(opcode, cid, 1, descriptor, (slba, 0, data_len // 512 - 1, 0, 0, 0)),
+                   bytes(data_len) if inline else b"")
 
     def done(self):
         return {p["upstream"]: p["reads"] + p["writes"] for p in self.paths()}
@@ -110,6 +128,50 @@ class Failover(StackTest):
         self.proxy["a"].silent = False
         self.proxy["a"].reset()
         wait_for(lambda: self.usable() == 2)
+
+    def test_flood_of_fenced_blocks(self):
+        """
+        A host that writes to the blocks of a lost write with all that its queues take: it waits, or
+        is put off, and others have slots and buffers.
+        """
+        self.two_back_ends(policy="failover", keep_alive=11,
+                           config={"workers": 1, "requests": 256, "memory_mib": 8})
+        lost, *flood, other = self.raw_queues(4)
+        self.proxy["a"].silent = True
+        lost.send(self.rw(WRITE, 1, 0, 4096, inline=True))
+        wait_for(lambda: any(p["inflight"] for p in self.paths()))
+        self.proxy["a"].closed = True
+        self.proxy["a"].reset()
+        self.assertEqual(lost.response()[1], 0)
+        self.assertEqual(self.show("namespace", "list")[0]["fences"], 1)
+        for cid in range(126):
+            for h in flood:
+                h.send(self.rw(WRITE, cid, 0, 4096 if cid % 2 else 65536, inline=cid % 2))
+        wait_for(lambda: self.show("namespace", "show", "1")["put_off"])
+        self.assertEqual(other.command(READ, 1, 1, sgl_transport(65536), (0, 0, 127, 0, 0, 0))[1],
+                         0)
+        other.send(self.rw(WRITE, 2, 1024, 65536))
+        kind, body, _ = other.response()
+        self.assertEqual(kind, R2T)
+        other.send_data(body, bytes(65536))
+        self.assertEqual(other.response()[1], 0)
+        namespace = self.show("namespace", "show", "1")
+        self.assertEqual(namespace["fences"], 1)
+        self.assertGreater(namespace["fenced"], 50)
+        self.assertLessEqual(namespace["fenced"], 128)
+        statuses = {PUT_OFF: 0, 0: 0}
+        self.proxy["a"].silent = self.proxy["a"].closed = False  # the old controller is reset
+        for h in flood:
+            left = 126
+            while left:
+                answer = h.response()
+                if isinstance(answer[1], bytes):  # an R2T
+                    h.send_data(answer[1], bytes(65536))
+                    continue
+                statuses[answer[1]] += 1
+                left -= 1
+        self.assertGreater(statuses[0], 50, statuses)
+        self.assertGreater(statuses[PUT_OFF], 0, statuses)
 
     def test_ana_change(self):
         """A back-end whose own path is switched off reports ANA inaccessible: I/O moves."""

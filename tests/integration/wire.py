@@ -121,6 +121,12 @@ class Host:
         self.send(pdu(CMD, sqe(*args, **kwargs), data))
         return self.response()
 
+    def send_data(self, r2t, data):
+        """What that R2T (its body) asks for, in one PDU."""
+        cid, ttag, offset, length = struct.unpack_from("<HHII", r2t)
+        self.send(pdu(H2C_DATA, struct.pack("<HHII4x", cid, ttag, offset, length),
+                      data[offset:offset + length], flags=0x04))
+
     def connect(self, nqn, qid=0, cntlid=0xFFFF, hostnqn="nqn.2014-08.org.example:host",
                 hostid=b"\1" * 16, sqsize=31, kato=0, cattr=0, recfmt=0):
         """Fabrics Connect; (status, cntlid or the result)"""

@@ -83,6 +83,7 @@ struct sim_op {
 	uint64_t executed; /* there */
 	struct request *req;
 	bool host_gone;
+	bool unfetched; /* the data of a write stays with the host until it is asked for */
 };
 
 /* ---- sim_target.c ---- */

@@ -111,11 +111,24 @@ static void choose(struct sim_op *op)
 
 static const char *const kinds[] = {"read", "write", "zeroes", "flush"};
 
+static bool bring_data(struct request *req, const struct sim_op *op)
+{
+	uint8_t block[SIM_BLOCK_SIZE] = {0};
+
+	if (request_alloc_data(req, req->data_len))
+		return false;
+	memcpy(block, &op->id, sizeof(op->id));
+	for (unsigned i = 0; i < op->n; i++)
+		request_copy_in(req, i * SIM_BLOCK_SIZE, block, sizeof(block));
+	req->filled = req->data_len;
+	return true;
+}
+
+/* False: it is a write, and there is no memory for its data. */
 static bool fill(struct request *req, const struct sim_op *op)
 {
 	static const uint8_t opcodes[] = {nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes,
 					  nvme_cmd_flush};
-	uint8_t block[SIM_BLOCK_SIZE] = {0};
 
 	req->sqe.opcode = opcodes[op->kind];
 	req->sqe.nsid = htole32(op->ns + 1);
@@ -126,15 +139,56 @@ static bool fill(struct request *req, const struct sim_op *op)
 		req->dir = (uint8_t)nvme_sqe_dir(&req->sqe);
 		req->data_len = op->n * SIM_BLOCK_SIZE;
 	}
-	if (op->kind != SIM_WRITE)
-		return true;
-	if (request_alloc_data(req, req->data_len))
-		return false;
-	memcpy(block, &op->id, sizeof(op->id));
-	for (unsigned i = 0; i < op->n; i++)
-		request_copy_in(req, i * SIM_BLOCK_SIZE, block, sizeof(block));
-	req->filled = req->data_len;
-	return true;
+	return op->kind != SIM_WRITE || op->unfetched || bring_data(req, op);
+}
+
+static unsigned current_worker(void)
+{
+	unsigned w = 0;
+
+	while (!loop_is_current(workers[w]))
+		w++;
+	return w;
+}
+
+static void give_back(struct request *req, uint16_t status)
+{
+	nvme_cqe_set_status(&req->cqe, status);
+	on_complete(req);
+}
+
+/* The data that a write was asked for is there. */
+static void on_fetched(void *arg)
+{
+	struct sim_op *op = sim_check_op((uint32_t)(uintptr_t)arg);
+	struct request *req = op->req;
+	struct head_worker *hw;
+	unsigned w = current_worker();
+
+	if (!req->tgt) {
+		give_back(req, NVME_ST_HOST_PATH);
+		return;
+	}
+	hw = mp_lookup(sim_ss, w, op->ns + 1);
+	if (!hw)
+		give_back(req, NVME_ST_INVALID_NS);
+	else if (bring_data(req, op))
+		head_submit(hw, req);
+	else
+		sim_at(sim_now + NSEC_PER_MSEC, workers[w], on_fetched, arg);
+}
+
+static void proceed(struct request *req)
+{
+	struct sim_op *op = req->complete_arg;
+	unsigned w = current_worker();
+	struct head_worker *hw = mp_lookup(sim_ss, w, op->ns + 1);
+
+	if (!hw)
+		give_back(req, NVME_ST_INVALID_NS);
+	else if (head_admit(hw, req))
+		sim_at(sim_now + sim_between(10, 2000) * NSEC_PER_USEC, workers[w], on_fetched,
+		       (void *)(uintptr_t)op->id);
 }
 
 static void on_gone(void *arg)
@@ -186,21 +240,17 @@ static void maybe_give_up(struct sim_op *op, struct loop *loop)
 static void on_think(void *arg)
 {
 	struct client *c = arg;
-	unsigned w = (unsigned)sim_between(0, nr_workers - 1);
+	unsigned w = current_worker();
 	struct sim_op *op;
 	struct head_worker *hw;
 	struct request *req;
-	struct loop *loop = NULL;
+	struct loop *loop = workers[w];
 
-	/* This turn is one worker's: find out whose, the lookup has to be there. */
-	for (w = 0; w < nr_workers; w++)
-		if (loop_is_current(workers[w]))
-			break;
-	loop = workers[w];
 	if (started >= sim_opt.ops)
 		return;
 	op = sim_check_new();
 	choose(op);
+	op->unfetched = sim_chance(30);
 	for (unsigned tries = 0; polite && tries < 20 && collides(op); tries++)
 		choose(op);
 	hw = mp_lookup(sim_ss, w, op->ns + 1);
@@ -216,6 +266,7 @@ static void on_think(void *arg)
 	c->op = op;
 	op->req = req;
 	req->complete = on_complete;
+	req->proceed = proceed;
 	req->complete_arg = op;
 	req->tgt = &connection;
 	out++;
@@ -225,7 +276,10 @@ static void on_think(void *arg)
 	maybe_give_up(op, loop);
 	if (sim_chance(1))
 		sim_fault_soon();
-	head_submit(hw, req);
+	if (op->kind == SIM_WRITE && op->unfetched)
+		proceed(req);
+	else
+		head_submit(hw, req);
 }
 
 void sim_hosts_start(unsigned n, struct loop **loops, uint64_t duration)

@@ -251,18 +251,55 @@ static void on_complete(struct request *req)
 	pool_put(req);
 }
 
-static struct answer *start_command(unsigned worker, struct request *req)
+static void bring_data(struct request *req, const void *data)
 {
-	struct head_worker *hw = mp_lookup(world.ss, worker, le32toh(req->sqe.nsid));
+	assert_int_equal(request_alloc_data(req, req->data_len), 0);
+	if (data)
+		request_copy_in(req, 0, data, req->data_len);
+	req->filled = req->data_len;
+}
+
+/* Whose request it is. */
+static unsigned worker_of(const struct request *req)
+{
+	return req->pool == world.pool[0] ? 0 : 1;
+}
+
+static struct head_worker *head_of(const struct request *req)
+{
+	return mp_lookup(world.ss, worker_of(req), le32toh(req->sqe.nsid));
+}
+
+static void on_proceed(struct request *req)
+{
+	struct answer *a = req->complete_arg;
+	struct head_worker *hw = head_of(req);
+
+	if (!hw) {
+		nvme_cqe_set_status(&req->cqe, NVME_ST_INVALID_NS);
+		on_complete(req);
+	} else if (head_admit(hw, req)) {
+		a->fetched++;
+		bring_data(req, NULL);
+		head_submit(hw, req);
+	}
+}
+
+static struct answer *start_command(struct request *req)
+{
 	struct answer *a = &answers[world.submitted++];
 
-	assert_non_null(hw);
+	assert_non_null(head_of(req));
 	assert_in_range(world.submitted, 1, MAX_ANSWERS);
 	a->req = req;
 	req->complete = on_complete;
+	req->proceed = on_proceed;
 	req->complete_arg = a;
 	req->tgt = &host;
-	head_submit(hw, req);
+	if (req->dir == NVME_DIR_H2C && req->filled < req->data_len)
+		on_proceed(req);
+	else
+		head_submit(head_of(req), req);
 	return a;
 }
 
@@ -275,13 +312,25 @@ struct answer *submit_sqe(unsigned worker, const struct nvme_sqe *sqe, const voi
 	req->sqe = *sqe;
 	req->dir = (uint8_t)nvme_sqe_dir(sqe);
 	req->data_len = len;
-	if (len && req->dir == NVME_DIR_H2C) {
-		assert_int_equal(request_alloc_data(req, len), 0);
-		if (data)
-			request_copy_in(req, 0, data, len);
-		req->filled = len;
-	}
-	return start_command(worker, req);
+	if (len && req->dir == NVME_DIR_H2C)
+		bring_data(req, data);
+	return start_command(req);
+}
+
+struct answer *submit_unfetched(unsigned worker, uint64_t slba, unsigned blocks)
+{
+	struct request *req = pool_get(world.pool[worker]);
+
+	assert_non_null(req);
+	req->sqe = (struct nvme_sqe){
+		.opcode = nvme_cmd_write,
+		.nsid = htole32(5),
+		.cdw10 = htole32((uint32_t)slba),
+		.cdw12 = htole32(blocks - 1),
+	};
+	req->dir = NVME_DIR_H2C;
+	req->data_len = blocks * BLOCK;
+	return start_command(req);
 }
 
 static struct answer *submit_blocks(unsigned worker, uint32_t nsid, uint8_t opcode, uint64_t slba,

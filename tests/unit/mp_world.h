@@ -77,7 +77,8 @@ void settle(void);
 /* ---- hosts' commands ---- */
 
 struct answer {
-	unsigned times; /* 0: not yet */
+	unsigned times;	  /* 0: not yet */
+	unsigned fetched; /* times that its data was asked for */
 	uint16_t status;
 	struct request *req; /* until then */
 };
@@ -86,6 +87,8 @@ struct answer {
 struct answer *submit(uint8_t opcode);
 struct answer *submit_at(unsigned worker, uint8_t opcode, uint64_t slba, unsigned blocks);
 struct answer *submit_to(uint32_t nsid, uint8_t opcode);
+/* A write whose data stays with the host until it is asked for. */
+struct answer *submit_unfetched(unsigned worker, uint64_t slba, unsigned blocks);
 /* With its flags and command words as in @sqe; @len bytes of data, that of @data if any. */
 struct answer *submit_sqe(unsigned worker, const struct nvme_sqe *sqe, const void *data,
 			  uint32_t len);

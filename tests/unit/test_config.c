@@ -65,7 +65,7 @@ static const struct number {
 	{SS("no_path_timeout", mp.no_path_timeout), "-1", "0", "86400", "86401",
 	 "seconds from 0 to 86400", 0, SEC(86400), SEC(20)},
 	{SS("max_held", mp.max_held), "0", "1", "65536", "65537", "an integer from 1 to 65536", 1,
-	 65536, 2048},
+	 65536, 1024},
 	{SS("max_held_mib", mp.max_held_bytes), "0", "1", "65536", "65537",
 	 "an integer from 1 to 65536", MIB, 65536 * MIB, 16 * MIB},
 	{SS("persistent_loss", mp.persistent_loss), "-2", "-1", "31536000", "31536001",
@@ -218,7 +218,7 @@ static void test_default_workers(void **state)
 /* What is held at most is by default what a worker can hold. */
 static void test_default_max_held(void **state)
 {
-	assert_int_equal(try_good_with(TRY_TOP, "requests", "777")->subsystems[0].mp.max_held, 777);
+	assert_int_equal(try_good_with(TRY_TOP, "requests", "778")->subsystems[0].mp.max_held, 389);
 }
 
 /* ---- true and false ---- */

@@ -62,6 +62,7 @@ static void controller_for_linux(void **state)
 	assert_int_equal(le16toh(id->icdoff), 0);
 	assert_int_equal(id->fcatt & 1, 0);
 	assert_int_equal(id->msdbd, 1);
+	assert_int_equal(le16toh(id->crdt1), MP_PUT_OFF_CRDT);
 	assert_int_equal(le16toh(id->maxcmd), 128);
 	assert_int_equal(id->cntrltype, NVME_CTRL_CNTRLTYPE_IO);
 	assert_int_equal(id->cmic, NVME_CTRL_CMIC_MULTI_PORT | NVME_CTRL_CMIC_MULTI_CTRL |

@@ -300,6 +300,29 @@ static void held_commands_leave_with_their_host(void **state)
 			 pool_total_requests(loop_pool(gw->workers[0].loop)));
 }
 
+/* What cannot be sent on yet needs no memory here. */
+static void held_writes_leave_their_data_with_the_host(void **state)
+{
+	struct nvme_sqe sqe = command(nvme_cmd_write, 0, 128);
+	struct pool *pool = loop_pool(gw->workers[0].loop);
+	uint16_t cid;
+
+	cut_all();
+	host_fetch = true;
+	cid = host_send(io, &sqe, data, 65536);
+	host_fetch = false;
+	gw_spin(5);
+	assert_false(host_answer(cid)->there);
+	assert_int_equal(pool_free_requests(pool), pool_total_requests(pool) - 1);
+	assert_int_equal(pool_free_segments(pool), pool_total_segments(pool));
+	fake_ctrls[1].down = fake_ctrls[2].down = false;
+	for (int i = 0; i < 1000 && !host_answer(cid)->there; i++)
+		spin_ms(5);
+	assert_true(host_answer(cid)->there);
+	assert_int_equal(host_answer(cid)->status, 0);
+	assert_int_equal(fake_ctrls[1].writes + fake_ctrls[2].writes, 1);
+}
+
 static void commands_upstream_outlive_their_host(void **state)
 {
 	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
@@ -546,6 +569,7 @@ int main(void)
 		T(abort_of_a_queue_on_its_way),
 		T(abort_limit),
 		T(held_commands_leave_with_their_host),
+		T(held_writes_leave_their_data_with_the_host),
 		T(commands_upstream_outlive_their_host),
 		T(the_end_waits_for_commands_upstream),
 		T(the_end_does_not_wait_for_ever),

@@ -149,6 +149,23 @@ static void path_error_everywhere_ends(void **state)
 	assert_int_equal(fake_ctrls[1].reads + fake_ctrls[2].reads, 17);
 }
 
+/* Neither counts for the other. */
+static void path_errors_and_passing_trouble_are_counted_apart(void **state)
+{
+	two_paths();
+	fake_ctrls[1].io_status = fake_ctrls[2].io_status = PATH_ERROR;
+	fake_ctrls[1].io_statuses = fake_ctrls[2].io_statuses = 4;
+	run(nvme_cmd_read, 0);
+	settle();
+	fake_ctrls[1].reads = fake_ctrls[2].reads = 0;
+	fake_ctrls[1].io_status = PATH_ERROR;
+	fake_ctrls[1].io_statuses = 1;
+	fake_ctrls[2].io_status = INTERRUPTED;
+	fake_ctrls[2].io_statuses = 5;
+	run(nvme_cmd_read, 0);
+	assert_int_equal(fake_ctrls[2].reads, 6);
+}
+
 /* One controller has lost the namespace, maybe before it told us. */
 static void invalid_namespace_is_tried_elsewhere(void **state)
 {
@@ -434,6 +451,26 @@ static void flush_where_the_namespace_is_gone(void **state)
 	assert_int_equal(fake_ctrls[2].flushes, 1);
 }
 
+/* What a path acknowledged only that path can flush: for a state that passes it is waited. */
+static void flush_waits_for_a_changing_path(void **state)
+{
+	struct answer *flush;
+
+	two_paths();
+	run(nvme_cmd_write, 0);
+	fake_ctrls[1].io_status = NVME_STATUS(3, NVME_SC_ANA_TRANSITION);
+	flush = submit(nvme_cmd_flush);
+	pass(5 * NSEC_PER_SEC);
+	assert_int_equal(flush->times, 0);
+	assert_in_range(fake_ctrls[1].flushes, 10, 60);
+	fake_ctrls[1].io_status = 0;
+	WAIT_FOR(flush->times);
+	assert_int_equal(flush->status, 0);
+	run(nvme_cmd_write, 0);
+	fake_ctrls[1].io_status = fake_ctrls[2].io_status = PATH_ERROR; /* not for ever */
+	run(nvme_cmd_flush, PATH_ERROR);
+}
+
 static void flush_moves_with_a_lost_path(void **state)
 {
 	struct answer *flush;
@@ -463,6 +500,7 @@ int main(void)
 		T(other_statuses_reach_the_host),
 		T(passing_trouble_is_tried_again),
 		T(path_error_everywhere_ends),
+		T(path_errors_and_passing_trouble_are_counted_apart),
 		T(invalid_namespace_is_tried_elsewhere),
 		T(delays_are_kept),
 		T(delayed_ones_let_others_pass),
@@ -479,6 +517,7 @@ int main(void)
 		T(flush_error_reaches_the_host),
 		T(flush_with_an_inaccessible_path),
 		T(flush_where_the_namespace_is_gone),
+		T(flush_waits_for_a_changing_path),
 		T(flush_moves_with_a_lost_path),
 	};
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/unit/mp_world.h"
+#include "transport/pool.h"
 
 #define KATO	  (5 * NSEC_PER_SEC)
 #define PATH_LOST NVME_STATUS(3, NVME_SC_ANA_INTERNAL_PATH_ERROR)
@@ -1018,6 +1019,115 @@ static void over_before_it_is_up(void **state)
 	assert_int_equal(totals().fenced_total, 0);
 }
 
+/* ---- how many wait ---- */
+
+static void data_stays_with_the_host(void **state)
+{
+	struct answer *gone, *later[4], *aborted, *beside;
+	unsigned segments;
+
+	up(1);
+	up(2);
+	gone = lost_write();
+	WAIT_FOR(gone->times);
+	segments = pool_free_segments(world.pool[0]);
+	for (unsigned i = 0; i < 4; i++)
+		later[i] = submit_unfetched(0, i, 100);
+	aborted = submit_unfetched(0, 0, 8);
+	beside = submit_unfetched(0, 8, 8);
+	settle();
+	assert_int_equal(beside->times, 1);
+	assert_int_equal(pool_free_segments(world.pool[0]), segments);
+	assert_int_equal(totals().fenced, 5);
+	assert_true(abort_it(aborted));
+	leave(later[3]);
+	WAIT_FOR(later[0]->times && later[1]->times && later[2]->times);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(later[i]->status, 0);
+		assert_int_equal(later[i]->fetched, 1);
+	}
+	assert_int_equal(aborted->fetched + later[3]->fetched, 0);
+	assert_int_equal(totals().fenced, 0);
+	assert_int_equal(totals().fenced_total, 5);
+}
+
+/* The loss comes between a write's fetch and its data. */
+static void too_many_are_put_off(void **state)
+{
+	struct answer *gone, *later[10];
+
+	world.ss->cfg.max_held = 3;
+	up(1);
+	up(2);
+	gone = lost_write();
+	WAIT_FOR(gone->times);
+	for (unsigned i = 0; i < 4; i++)
+		later[i] = i < 2 ? write_at(0, 0) : submit_unfetched(0, 0, 8);
+	assert_int_equal(later[2]->times, 0);
+	assert_int_equal(later[3]->status, MP_ST_PUT_OFF);
+	assert_int_equal(later[3]->times, 1);
+	assert_int_equal(totals().put_off, 1);
+	leave(later[0]);
+	later[4] = write_at(0, 0);
+	assert_int_equal(later[4]->times, 0);
+	run_at(0, nvme_cmd_write, 8, 8, 0);
+	WAIT_FOR(later[1]->times && later[2]->times && later[4]->times);
+	assert_int_equal(later[1]->status | later[2]->status | later[4]->status, 0);
+}
+
+/* Whatever waits, others have buffers. */
+static void half_of_the_worker_is_left_for_others(void **state)
+{
+	unsigned half = pool_total_segments(world.pool[0]) / 2;
+	struct answer *gone, *a;
+
+	world.ss->cfg.max_held = 10000;
+	world.ss->cfg.max_held_bytes = 1 << 30;
+	up(1);
+	up(2);
+	gone = lost_write();
+	WAIT_FOR(gone->times);
+	for (unsigned i = 0; i < half; i++)
+		assert_int_equal(write_at(0, 0)->times, 0);
+	for (unsigned i = 0; i < 10; i++) {
+		a = write_at(0, 0);
+		assert_int_equal(a->times, 1);
+		assert_int_equal(a->status, MP_ST_PUT_OFF);
+	}
+	assert_int_equal(pool_free_segments(world.pool[0]), half);
+	run_at(0, nvme_cmd_read, 0, 8, 0);
+	a = submit_unfetched(0, 0, 8);
+	assert_int_equal(a->times, 0);
+	WAIT_FOR(a->times);
+	settle();
+	assert_int_equal(world.done, world.submitted);
+	assert_int_equal(totals().put_off, 10);
+}
+
+/* It counts for nobody's share: what was lost is not told to come again. */
+static void lost_ones_are_never_put_off(void **state)
+{
+	struct answer *gone[8];
+
+	world.ss->cfg.max_held = 1;
+	up(1);
+	up(2);
+	fake_ctrls[1].stuck = true;
+	for (unsigned i = 0; i < 8; i++)
+		gone[i] = write_at(0, 0);
+	settle();
+	lose(1);
+	settle();
+	assert_int_equal(totals().fenced, 8);
+	for (unsigned i = 0; i < 8; i++) {
+		WAIT_FOR(gone[i]->times);
+		assert_int_equal(gone[i]->status, 0);
+	}
+	assert_int_equal(totals().put_off, 0);
+}
+
+/* ---- messages late and early ---- */
+
 /* A worker hears of the loss and of the association's end at once: no fence must stay behind. */
 static void over_before_the_loss_is_seen(void **state)
 {
@@ -1094,6 +1204,10 @@ int main(void)
 		TWO(over_before_it_is_up),
 		TWO(over_before_the_loss_is_seen),
 		TWO(shutdown_with_everything_waiting),
+		T(data_stays_with_the_host),
+		T(too_many_are_put_off),
+		T(half_of_the_worker_is_left_for_others),
+		T(lost_ones_are_never_put_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 
 #define ABORTED	  NVME_STATUS(0, NVME_SC_ABORT_REQ)
 #define LOST	  NVME_ST_ANA_INACCESSIBLE
+#define FULL	  (NVME_ST_ANA_INACCESSIBLE | NVME_CRD(1))
 #define LOST_LONG NVME_STATUS(3, NVME_SC_ANA_PERSISTENT_LOSS)
 
 static struct upstream *up;
@@ -102,7 +103,7 @@ static void the_number_is_bounded(void **state)
 		held[i] = submit(nvme_cmd_write);
 	refused = submit(nvme_cmd_read);
 	assert_int_equal(refused->times, 1);
-	assert_int_equal(refused->status, LOST);
+	assert_int_equal(refused->status, FULL);
 	assert_true(abort_it(held[0]));
 	assert_int_equal(held[0]->status, ABORTED);
 	held[0] = submit(nvme_cmd_write); /* there is room again */
@@ -125,7 +126,7 @@ static void the_bytes_are_bounded(void **state)
 	submit(nvme_cmd_write);
 	refused = submit(nvme_cmd_write);
 	assert_int_equal(refused->times, 1);
-	assert_int_equal(refused->status, LOST);
+	assert_int_equal(refused->status, FULL);
 	read = submit_at(0, nvme_cmd_read, 0, 256);
 	submit(nvme_cmd_write_zeroes);
 	assert_int_equal(read->times, 0);
@@ -137,6 +138,100 @@ static void the_bytes_are_bounded(void **state)
 	come_back();
 	assert_int_equal(world.done, world.submitted);
 	assert_int_equal(world.last_status, 0);
+}
+
+/* All namespaces together may have half of a worker's slots and buffers. */
+static void half_of_the_worker_is_left_for_others(void **state)
+{
+	unsigned half = pool_total_segments(world.pool[0]) / 2, slots;
+
+	world.ss->cfg.max_held = 10000;
+	world.ss->cfg.max_held_bytes = 1 << 30;
+	without_path();
+	for (unsigned i = 0; i < half; i++)
+		assert_int_equal(submit(nvme_cmd_write)->times, 0);
+	assert_int_equal(submit(nvme_cmd_write)->status, FULL);
+	slots = pool_total_requests(world.pool[0]) / 2 - half;
+	for (unsigned i = 0; i < slots; i++)
+		assert_int_equal(submit(nvme_cmd_read)->times, 0);
+	assert_int_equal(submit(nvme_cmd_read)->status, FULL);
+	assert_int_equal(pool_free_segments(world.pool[0]), half);
+	come_back();
+	assert_int_equal(world.done, world.submitted);
+	go_down();
+	assert_int_equal(submit(nvme_cmd_write)->times, 0);
+}
+
+/* What waits for a path has no use for its data yet. */
+static void data_stays_with_the_host(void **state)
+{
+	unsigned segments;
+	struct answer *held[8], *aborted;
+
+	without_path();
+	segments = pool_free_segments(world.pool[0]);
+	world.ss->cfg.max_held_bytes = SEG_SIZE;
+	for (int i = 0; i < 8; i++)
+		held[i] = submit_unfetched(0, 100 * (unsigned)i, 100);
+	aborted = submit_unfetched(0, 0, 1);
+	settle();
+	assert_int_equal(totals().held, 9);
+	assert_int_equal(pool_free_segments(world.pool[0]), segments);
+	assert_true(abort_it(aborted));
+	assert_int_equal(aborted->status, ABORTED);
+	leave(held[7]);
+	assert_int_equal(held[7]->times, 1);
+	come_back();
+	for (int i = 0; i < 7; i++) {
+		assert_int_equal(held[i]->times, 1);
+		assert_int_equal(held[i]->status, 0);
+		assert_int_equal(held[i]->fetched, 1);
+	}
+	assert_int_equal(fake_ctrls[1].writes, 7);
+	assert_int_equal(aborted->fetched + held[7]->fetched, 0);
+}
+
+static void data_is_not_asked_for_in_vain(void **state)
+{
+	struct answer *held[2];
+
+	world.ss->cfg.max_held = 1;
+	without_path();
+	held[0] = submit_unfetched(0, 0, 8);
+	held[1] = submit_unfetched(0, 8, 8);
+	assert_int_equal(held[1]->status, FULL);
+	WAIT_FOR(held[0]->times);
+	assert_int_equal(held[0]->status, LOST);
+	assert_int_equal(submit_unfetched(0, 0, 8)->status, LOST);
+	assert_int_equal(held[0]->fetched + held[1]->fetched, 0);
+	come_back();
+	held[0] = submit_unfetched(0, 0, 8);
+	WAIT_FOR(held[0]->times);
+	assert_int_equal(held[0]->status, 0);
+	go_down();
+	held[0] = submit_unfetched(0, 0, 8);
+	upstream_remove(up);
+	settle();
+	assert_int_equal(held[0]->status, NVME_ST_INVALID_NS);
+	assert_int_equal(held[0]->fetched, 0);
+}
+
+/* A path that refuses the first of them: the others go on waiting, and nothing goes round. */
+static void the_path_goes_while_they_are_released(void **state)
+{
+	struct answer *held[6];
+
+	without_path();
+	for (unsigned i = 0; i < 6; i++)
+		held[i] = i % 2 ? submit_unfetched(0, 8 * i, 8) : submit_at(0, nvme_cmd_read, 0, 8);
+	fake_ctrls[1].io_status = LOST;
+	fake_ctrls[1].io_statuses = 3;
+	come_back();
+	for (unsigned i = 0; i < 6; i++) {
+		WAIT_FOR(held[i]->times);
+		assert_int_equal(held[i]->status, 0);
+		assert_int_equal(held[i]->fetched, i % 2);
+	}
 }
 
 /* The longest of the upstreams' times, if all have one. */
@@ -167,6 +262,28 @@ static void fast_io_fail(void **state)
 	pass(15 * NSEC_PER_SEC);
 	assert_int_equal(held->times, 0);
 	assert_int_equal(second->state + third->state, 2 * UPSTREAM_WAITING);
+}
+
+/* With the upstream that allowed for more, the time that is left goes. */
+static void a_shorter_time_counts_at_once(void **state)
+{
+	struct upstream_config two = {.fast_io_fail_tmo = 2 * (int64_t)NSEC_PER_SEC};
+	struct upstream *patient;
+	struct answer *held;
+
+	up = live_upstream_with(1, &two);
+	patient = live_upstream(2);
+	fake_ctrls[2].down = true;
+	fake_cut(2);
+	go_down();
+	held = submit(nvme_cmd_read);
+	pass(NSEC_PER_SEC);
+	upstream_remove(patient);
+	pass(NSEC_PER_SEC / 2);
+	assert_int_equal(held->times, 0);
+	pass(NSEC_PER_SEC);
+	assert_int_equal(held->status, LOST);
+	assert_int_equal(held->times, 1);
 }
 
 static int setup_persistent(void **state)
@@ -325,7 +442,12 @@ int main(void)
 		T(no_time_at_all),
 		T(the_number_is_bounded),
 		T(the_bytes_are_bounded),
+		T(half_of_the_worker_is_left_for_others),
+		T(data_stays_with_the_host),
+		T(data_is_not_asked_for_in_vain),
+		T(the_path_goes_while_they_are_released),
 		T(fast_io_fail),
+		T(a_shorter_time_counts_at_once),
 		P(persistent_loss_is_told),
 		P(persistent_loss_is_over),
 		T(first_come_first_served),
