@@ -192,7 +192,7 @@ static uint16_t prepare_c2h(struct controller *c, struct request *req, uint32_t 
 {
 	if (len > req->data_len)
 		return ST_SGL_LENGTH;
-	if (c->mdts && len > c->mdts)
+	if (c->limits.max_transfer && len > c->limits.max_transfer)
 		return NVME_ST_INVALID_FIELD;
 	if (len && !may_take(c->admin, len)) {
 		postpone(c->admin, req);

@@ -157,6 +157,16 @@ static void default_features(struct controller *c)
 	atomic_store_explicit(&c->acre, false, memory_order_relaxed);
 }
 
+/* The largest size of a transfer that MDTS can say, up to @max. */
+static uint32_t mdts_bytes(uint32_t max)
+{
+	uint32_t bytes = MDTS_MIN;
+
+	while (bytes * 2 <= max && bytes * 2 <= REQUEST_MAX_DATA)
+		bytes *= 2;
+	return bytes;
+}
+
 /*
  * What hosts will be told; it holds for as long as the controller is enabled. Before any upstream
  * is known that is little: nothing that it might lack, and a transfer size that all take.
@@ -164,20 +174,18 @@ static void default_features(struct controller *c)
 static void take_limits(struct controller *c)
 {
 	struct subsystem *ss = c->ss;
-	struct mp_limits l;
-	uint32_t max = ss->cfg->max_transfer;
+	struct limits own;
 
-	mp_subsys_limits(ss->mp, &l);
-	if (!l.any)
-		l = (struct mp_limits){.max_transfer = MDTS_UNKNOWN};
-	max = max < l.max_transfer ? max : l.max_transfer;
-	c->mdts = MDTS_MIN;
-	while (c->mdts * 2 <= max && c->mdts * 2 <= REQUEST_MAX_DATA)
-		c->mdts *= 2;
-	c->oncs = l.oncs & io_oncs();
-	if (c->mdts > ss->mp->mdts_limit)
-		ss->mp->mdts_limit = c->mdts;
-	ss->mp->oncs_promised |= c->oncs;
+	limits_none(&own);
+	own.max_transfer = ss->cfg->max_transfer;
+	own.oncs = io_oncs();
+	if (!mp_subsys_limits(ss->mp, &c->limits)) {
+		c->limits.max_transfer = MDTS_UNKNOWN;
+		c->limits.oncs = 0;
+	}
+	limits_narrow(&c->limits, &own);
+	c->limits.max_transfer = mdts_bytes(c->limits.max_transfer);
+	limits_promise(&ss->mp->promised, &c->limits);
 }
 
 /*
@@ -248,10 +256,8 @@ static void controller_put(struct controller *c)
 	if (--c->refs)
 		return;
 	TAILQ_REMOVE(&ss->controllers, c, link);
-	if (--ss->nr_controllers == 0 && ss->mp) {
-		ss->mp->mdts_limit = 0;
-		ss->mp->oncs_promised = 0;
-	}
+	if (--ss->nr_controllers == 0 && ss->mp)
+		memset(&ss->mp->promised, 0, sizeof(ss->mp->promised));
 	loop_timer_fini(&c->keep_alive);
 	ccr_controller_gone(c);
 	free(c);
@@ -329,8 +335,7 @@ void controller_add_queue(struct controller *c, struct host_queue *q, uint16_t q
 	q->worker = choose_worker(c);
 	q->gw->workers[q->worker].queues++;
 	q->mp = c->ss->mp;
-	q->mdts = c->mdts;
-	q->oncs = c->oncs;
+	q->limits = c->limits;
 	q->acre = &c->acre;
 	queue_join(q, c, qid);
 	c->queues[qid] = q;

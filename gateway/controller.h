@@ -56,8 +56,7 @@ struct host_queue {
 
 	/* set before the move, then read only */
 	struct mp_subsys *mp;
-	uint32_t mdts; /* bytes */
-	uint16_t oncs;
+	struct limits limits;	 /* the controller's */
 	const atomic_bool *acre; /* the controller's */
 
 	/* the worker writes, anybody reads */
@@ -87,8 +86,7 @@ struct controller {
 	bool resetting; /* EN was cleared, I/O queues are closing */
 
 	/* told at enable, kept while enabled */
-	uint32_t mdts; /* bytes */
-	uint16_t oncs;
+	struct limits limits;
 
 	struct loop_timer keep_alive;
 	uint32_t kato;	  /* ms; 0: none asked for */

@@ -73,7 +73,7 @@ static void io_part(const struct controller *c, struct nvme_id_ctrl *id)
 	ascii_field(id->mn, sizeof(id->mn), cfg->model);
 	id->cmic = NVME_CTRL_CMIC_MULTI_PORT | NVME_CTRL_CMIC_MULTI_CTRL |
 		   NVME_CTRL_CMIC_MULTI_ANA_REPORTING;
-	id->mdts = mdts_exponent(c->mdts);
+	id->mdts = mdts_exponent(c->limits.max_transfer);
 	id->cntrltype = NVME_CTRL_CNTRLTYPE_IO;
 	subsystem_crdt(c->ss, crdt);
 	id->crdt1 = htole16(crdt[0]);
@@ -88,7 +88,7 @@ static void io_part(const struct controller *c, struct nvme_id_ctrl *id)
 	id->cqes = 0x44;
 	id->maxcmd = htole16((uint16_t)cfg->max_queue_size);
 	/* One bit says both: Save, which no feature here can, and Select. */
-	id->oncs = htole16(c->oncs | NVME_CTRL_ONCS_SAVE_FEATURES);
+	id->oncs = htole16((c->limits.oncs & ~c->limits.bounded) | NVME_CTRL_ONCS_SAVE_FEATURES);
 	/* Always: an upstream with a cache may come later, and a host told of none never flushes.
 	 */
 	id->vwc = VWC_NO_BROADCAST_FLUSH | NVME_CTRL_VWC_PRESENT;
@@ -270,10 +270,15 @@ static uint16_t id_csi_namespace(const struct controller *c, struct request *req
 	return is_nvm(req) ? find_head(c, req, &head) : NVME_ST_INVALID_FIELD;
 }
 
-/* All limits besides MDTS: none. */
 static uint16_t id_csi_controller(const struct controller *c, struct request *req)
 {
-	return is_nvm(req) ? 0 : NVME_ST_INVALID_FIELD;
+	struct nvme_id_ctrl_nvm nvm;
+
+	if (!is_nvm(req))
+		return NVME_ST_INVALID_FIELD;
+	limits_tell(&c->limits, &nvm);
+	request_copy_in(req, 0, &nvm, sizeof(nvm));
+	return 0;
 }
 
 static uint16_t id_csi_active_list(const struct controller *c, struct request *req)

@@ -11,6 +11,7 @@
 
 #define ST_LBA_RANGE  (NVME_STATUS(0, NVME_SC_LBA_RANGE) | NVME_DNR)
 #define ST_SGL_LENGTH (NVME_STATUS(0, NVME_SC_SGL_INVALID_DATA) | NVME_DNR)
+#define ST_SIZE_LIMIT (NVME_STATUS(1, NVME_SC_CMD_SIZE_LIMIT_EXCEEDED) | NVME_DNR)
 
 /* ---- checks of one command each ---- */
 
@@ -42,17 +43,57 @@ static uint64_t block_bytes(const struct nvme_sqe *sqe, const struct ns_geometry
 static uint16_t check_transfer(const struct host_queue *q, const struct request *req,
 			       const struct ns_geometry *geo)
 {
-	if (req->data_len > q->mdts)
+	if (req->data_len > q->limits.max_transfer)
 		return NVME_ST_INVALID_FIELD;
 	if (req->data_len != blocks_of(&req->sqe) * block_bytes(&req->sqe, geo))
 		return ST_SGL_LENGTH;
 	return check_range(&req->sqe, geo);
 }
 
-static uint16_t check_no_data(const struct host_queue *q, const struct request *req,
-			      const struct ns_geometry *geo)
+/* Without data, of up to 2^@shift bytes where the command, a bit of ONCS, is a bounded one. */
+static uint16_t check_size(const struct host_queue *q, const struct request *req,
+			   const struct ns_geometry *geo, uint16_t command, uint8_t shift)
 {
+	uint64_t bytes = blocks_of(&req->sqe) * block_bytes(&req->sqe, geo);
+
+	if ((q->limits.bounded & command) && shift < 64 && bytes > 1ull << shift)
+		return NVME_ST_INVALID_FIELD;
 	return check_range(&req->sqe, geo);
+}
+
+static uint16_t check_verify(const struct host_queue *q, const struct request *req,
+			     const struct ns_geometry *geo)
+{
+	return check_size(q, req, geo, NVME_CTRL_ONCS_VERIFY, q->limits.verify);
+}
+
+static uint16_t check_write_zeroes(const struct host_queue *q, const struct request *req,
+				   const struct ns_geometry *geo)
+{
+	return check_size(q, req, geo, NVME_CTRL_ONCS_WRITE_ZEROES, q->limits.write_zeroes);
+}
+
+/*
+ * Where the command is a bounded one. Else blocks beyond the limits are merely not looked at (NVM
+ * command set 1.0, 3.2.3.1), and which these are is up to the upstream.
+ */
+static uint16_t check_dsm_limits(const struct limits *l, const struct request *req, uint32_t ranges)
+{
+	uint64_t sum = 0;
+
+	if (ranges > l->ranges)
+		return ST_SIZE_LIMIT;
+	if (req->filled < req->data_len)
+		return 0; /* looked at again when it is there */
+	for (uint32_t i = 0; i < ranges; i++) {
+		struct nvme_dsm_range r;
+
+		request_copy_out(req, i * (uint32_t)sizeof(r), &r, sizeof(r));
+		sum += le32toh(r.nlb);
+		if (le32toh(r.nlb) > l->range_blocks || sum > l->blocks)
+			return ST_SIZE_LIMIT;
+	}
+	return 0;
 }
 
 /* Hosts may describe more than the ranges that the command has: Linux always sends room for 256. */
@@ -61,10 +102,10 @@ static uint16_t check_dsm(const struct host_queue *q, const struct request *req,
 {
 	uint32_t ranges = (le32toh(req->sqe.cdw10) & 0xff) + 1;
 
-	return req->data_len < ranges * sizeof(struct nvme_dsm_range) ||
-			       req->data_len > DSM_MAX_DATA
-		       ? ST_SGL_LENGTH
-		       : 0;
+	if (req->data_len < ranges * sizeof(struct nvme_dsm_range) || req->data_len > DSM_MAX_DATA)
+		return ST_SGL_LENGTH;
+	return q->limits.bounded & NVME_CTRL_ONCS_DSM ? check_dsm_limits(&q->limits, req, ranges)
+						      : 0;
 }
 
 static uint16_t check_flush(const struct host_queue *q, const struct request *req,
@@ -87,10 +128,10 @@ static const struct io_op ops[256] = {
 	[nvme_cmd_write] = {check_transfer, 0, NVME_CMD_EFFECTS_LBCC},
 	[nvme_cmd_read] = {check_transfer, 0, 0},
 	[nvme_cmd_compare] = {check_transfer, NVME_CTRL_ONCS_COMPARE, 0},
-	[nvme_cmd_write_zeroes] = {check_no_data, NVME_CTRL_ONCS_WRITE_ZEROES,
+	[nvme_cmd_write_zeroes] = {check_write_zeroes, NVME_CTRL_ONCS_WRITE_ZEROES,
 				   NVME_CMD_EFFECTS_LBCC},
 	[nvme_cmd_dsm] = {check_dsm, NVME_CTRL_ONCS_DSM, NVME_CMD_EFFECTS_LBCC},
-	[nvme_cmd_verify] = {check_no_data, NVME_CTRL_ONCS_VERIFY, 0},
+	[nvme_cmd_verify] = {check_verify, NVME_CTRL_ONCS_VERIFY, 0},
 };
 
 static bool offered(const struct io_op *op, uint16_t oncs)
@@ -180,7 +221,7 @@ static uint16_t check(const struct host_queue *q, const struct request *req,
 {
 	const struct io_op *op = &ops[req->sqe.opcode];
 
-	if (!offered(op, q->oncs))
+	if (!offered(op, q->limits.oncs))
 		return NVME_ST_INVALID_OPCODE;
 	if (req->sqe.flags & NVME_FUSE_MASK)
 		return NVME_ST_INVALID_FIELD;

@@ -115,7 +115,7 @@ static void log_effects(struct controller *c, struct log_out *o, uint8_t lsp)
 	for (unsigned i = 0; i < 256; i++) {
 		e.acs[i] = htole32(admin_effects(c, (uint8_t)i));
 		if (!controller_is_discovery(c))
-			e.iocs[i] = htole32(io_effects((uint8_t)i, c->oncs));
+			e.iocs[i] = htole32(io_effects((uint8_t)i, c->limits.oncs));
 	}
 	log_put(o, &e, sizeof(e));
 }

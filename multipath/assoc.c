@@ -280,13 +280,6 @@ static void ask_retry_delays(struct assoc *a)
 			on_retry_delays);
 }
 
-static uint32_t max_transfer(const struct assoc *a)
-{
-	unsigned shift = a->id.mdts + 12 + (a->cap >> 48 & 0xf); /* units of CAP.MPSMIN */
-
-	return a->id.mdts == 0 || shift > 31 ? UINT32_MAX : 1u << shift;
-}
-
 /* The same controller of the same subsystem over two configured paths would count as two. */
 static const struct upstream *same_controller(const struct assoc *a)
 {
@@ -308,6 +301,7 @@ void assoc_identified(struct assoc *a)
 	struct upstream *up = a->up;
 	const struct upstream *twin;
 	unsigned mqes = (unsigned)(a->cap & 0xffff) + 1, maxcmd = le16toh(a->id.maxcmd);
+	char why[160];
 
 	if (le16toh(a->id.cntlid) != a->admin->cntlid) {
 		assoc_fail(a, false, "Identify says controller ID %u, Connect said %u",
@@ -327,17 +321,8 @@ void assoc_identified(struct assoc *a)
 			   up->cntlid, twin->cfg.name);
 		return;
 	}
-	if (up->ss->mdts_limit && max_transfer(a) < up->ss->mdts_limit) {
-		assoc_fail(
-			a, false,
-			"its largest transfer, %u bytes, is below the %u that hosts were promised",
-			max_transfer(a), up->ss->mdts_limit);
-		return;
-	}
-	if (up->ss->oncs_promised & ~le16toh(a->id.oncs)) {
-		assoc_fail(a, false,
-			   "it lacks optional commands (ONCS %#x) that hosts were promised (%#x)",
-			   le16toh(a->id.oncs), up->ss->oncs_promised);
+	if (!limits_keep(&a->limits, &up->ss->promised, why, sizeof(why))) {
+		assoc_fail(a, false, "%s", why);
 		return;
 	}
 	if (le32toh(a->id.ioccsz) < 4 || le32toh(a->id.iorcsz) < 1) {
@@ -346,7 +331,7 @@ void assoc_identified(struct assoc *a)
 	}
 	up->idctrl = a->id;
 	up->have_idctrl = true;
-	up->max_transfer = max_transfer(a);
+	up->limits = a->limits;
 	a->io_queue_size = (uint16_t)up->cfg.queue_size;
 	if (a->io_queue_size > mqes)
 		a->io_queue_size = (uint16_t)mqes;

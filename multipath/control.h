@@ -36,6 +36,7 @@ struct assoc {
 	bool enabled; /* CC.EN set and CSTS.RDY seen */
 	uint64_t cap;
 	struct nvme_id_ctrl id;
+	struct limits limits;
 	uint64_t ready_by; /* loop time by which CSTS.RDY must show */
 	struct loop_timer poll, keep_alive, ana_delay, admin_expiry;
 	TAILQ_HEAD(, admin_cmd) cmds;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From a connected admin qpair to an identified controller: CAP, CC.EN, CSTS.RDY, Identify
- * (Base 2.0, 3.5.1 and, for fabrics, 3.5.2).
+ * Controller (Base 2.0, 3.5.1 and, for fabrics, 3.5.2) and its form for the NVM command set.
  */
 #include <string.h>
 
 #include "multipath/control.h"
+#include "transport/log.h"
 
 #define POLL_INTERVAL (10 * NSEC_PER_MSEC)
 #define CC_VALUE \
@@ -26,6 +27,32 @@ static void prop_get(struct assoc *a, uint32_t ofst, bool eight, admin_fn fn)
 	admin_send(a, &sqe, 0, patience(a), fn);
 }
 
+static void on_limits(struct assoc *a, struct request *req, uint16_t status)
+{
+	struct nvme_id_ctrl_nvm nvm;
+
+	/*
+	 * Controllers before 2.0 do not know the form. Whatever the reason, one whose limits are
+	 * not known is taken to have no bounded commands, so none is promised that it might abort.
+	 */
+	if (status && nvme_sct_sc(status) != NVME_SC_INVALID_FIELD)
+		log_info("upstream %s: reading its size limits failed: %s", a->up->cfg.name,
+			 admin_status_str(status));
+	if (!status)
+		request_copy_out(req, 0, &nvm, sizeof(nvm));
+	limits_of(&a->limits, a->cap, &a->id, status ? NULL : &nvm);
+	assoc_identified(a);
+}
+
+static void ask_limits(struct assoc *a)
+{
+	struct nvme_sqe sqe = {.opcode = nvme_admin_identify};
+
+	sqe.cdw10 = htole32(NVME_IDENTIFY_CNS_CSI_CTRL);
+	sqe.cdw11 = htole32((uint32_t)NVME_CSI_NVM << 24);
+	admin_send(a, &sqe, sizeof(struct nvme_id_ctrl_nvm), patience(a), on_limits);
+}
+
 static void on_identify(struct assoc *a, struct request *req, uint16_t status)
 {
 	if (status) {
@@ -33,7 +60,10 @@ static void on_identify(struct assoc *a, struct request *req, uint16_t status)
 		return;
 	}
 	request_copy_out(req, 0, &a->id, sizeof(a->id));
-	assoc_identified(a);
+	if (a->up->cfg.discovery)
+		assoc_identified(a);
+	else
+		ask_limits(a);
 }
 
 static void on_csts(struct assoc *a, struct request *req, uint16_t status)

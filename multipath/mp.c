@@ -140,19 +140,19 @@ void mp_subsys_set_policy(struct mp_subsys *ss, enum mp_policy policy)
 		head_set_policy(h, policy);
 }
 
-void mp_subsys_limits(const struct mp_subsys *ss, struct mp_limits *l)
+bool mp_subsys_limits(const struct mp_subsys *ss, struct limits *l)
 {
 	const struct upstream *up;
+	bool any = false;
 
-	*l = (struct mp_limits){.max_transfer = UINT32_MAX, .oncs = UINT16_MAX};
+	limits_none(l);
 	TAILQ_FOREACH(up, &ss->upstreams, link) {
 		if (!up->have_idctrl)
 			continue;
-		l->any = true;
-		if (up->max_transfer < l->max_transfer)
-			l->max_transfer = up->max_transfer;
-		l->oncs &= le16toh(up->idctrl.oncs);
+		any = true;
+		limits_narrow(l, &up->limits);
 	}
+	return any;
 }
 
 struct head_worker *mp_lookup(struct mp_subsys *ss, unsigned w, uint32_t nsid)

@@ -15,6 +15,7 @@
 
 #include "multipath/ident.h"
 #include "multipath/latency.h"
+#include "multipath/limits.h"
 #include "transport/initiator.h"
 #include "transport/loop.h"
 #include "transport/request.h"
@@ -241,7 +242,7 @@ struct upstream {
 	uint16_t cntlid;
 	struct nvme_id_ctrl idctrl; /* valid while or after live */
 	bool have_idctrl;
-	uint32_t max_transfer; /* bytes; UINT32_MAX: no limit */
+	struct limits limits; /* the same */
 	TAILQ_HEAD(, path) paths;
 	struct assoc *assoc; /* the present one; NULL while waiting */
 	struct loop_timer retry;
@@ -265,9 +266,7 @@ struct mp_subsys {
 	TAILQ_HEAD(, head) heads;
 	TAILQ_HEAD(, grave) graves;
 	struct subsys_worker *sw[MP_MAX_WORKERS]; /* each belongs to its worker */
-	uint32_t mdts_limit; /* bytes; what hosts were promised, 0: nobody yet. Upstreams below it
-				are refused */
-	uint16_t oncs_promised;	  /* the same for optional commands */
+	struct limits promised;	  /* to hosts, all zero: nobody yet. Upstreams below are refused */
 	struct loop_timer health; /* judges the paths' latencies */
 };
 
@@ -302,13 +301,8 @@ struct quarantine_info {
 void mp_quarantines(const struct mp *mp, void (*fn)(void *arg, const struct quarantine_info *q),
 		    void *arg);
 
-/* What every upstream with a path can do (live or last known). */
-struct mp_limits {
-	uint32_t max_transfer; /* bytes; UINT32_MAX: no limit reported */
-	uint16_t oncs;
-	bool any; /* some upstream has been identified */
-};
-void mp_subsys_limits(const struct mp_subsys *ss, struct mp_limits *l);
+/* What every upstream can do (live or last known); false: none has been identified yet. */
+bool mp_subsys_limits(const struct mp_subsys *ss, struct limits *l);
 
 /* ---- worker loops ---- */
 

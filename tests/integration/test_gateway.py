@@ -11,7 +11,8 @@ import unittest
 
 from stack import (BACK_NQN, GW_NQN, UUID, StackTest, binary, file_upstream, free_ports, listener,
                    tcp_upstream)
-from wire import CMD, DISCOVERY_NQN, Host, Proxy, admin, pdu, sqe, wait_for
+from wire import (C2H_DATA, CMD, DISCOVERY_NQN, Host, Proxy, admin, io_queue, pdu, sqe,
+                  wait_for)
 
 OTHER = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 
@@ -159,6 +160,40 @@ class Gateway(StackTest):
         status, data = h.log_page(0x04, 4096)
         self.assertEqual((status, struct.unpack_from("<I", data)[0]), (0, 1))
         h.sock.close()
+
+    def test_size_limits_pass_through(self):
+        """Write Zeroes that an upstream bounds are bounded for hosts, over two gateways as well."""
+        asked = []
+
+        def bounded(answer):
+            if answer[0] != C2H_DATA or len(answer) != 24 + 4096:
+                return answer
+            out = bytearray(answer)
+            if answer[24 + 768:].startswith(BACK_NQN.encode()):
+                asked.append("controller")
+                out[24 + 520] &= ~8  # ONCS: no Write Zeroes but for ...
+            elif asked == ["controller"]:
+                asked.append("limits")
+                out[24 + 1] = 2  # WZSL: ... up to 16 KiB
+            return bytes(out)
+
+        ports = free_ports(3)
+        self.back_end("back", ports[0])
+        proxy = Proxy(ports[0], bounded)
+        self.addCleanup(proxy.close)
+        self.gateway(ports[1], [tcp_upstream(proxy.port, "a")], name="inner")
+        wait_for(lambda: self.usable("inner") == 1)
+        self.gateway(ports[2], [tcp_upstream(ports[1], "inner", nqn=GW_NQN)])
+        wait_for(lambda: self.usable() == 1)
+        for port in ports[1:]:
+            h = admin(port, GW_NQN)
+            self.assertEqual(h.identify(1)[1][520] & 8, 0)
+            self.assertEqual(h.identify(6)[1][:16], b"\0\2" + bytes(14))
+            q = io_queue(port, GW_NQN, h.cntlid)
+            for blocks, status in ((32, 0), (33, 2)):
+                self.assertEqual(q.command(0x08, 1, 1, cdw=(0, 0, blocks - 1, 0, 0, 0))[1], status)
+            q.sock.close()
+            h.sock.close()
 
     def test_unreachable_upstream_is_shown(self):
         ports = free_ports(2)

@@ -68,7 +68,7 @@ static void identify_ctrl(const struct fake_qp *f, uint8_t *page)
 	id->nn = htole32(FAKE_MAX_NS);
 	id->ioccsz = htole32(4);
 	id->iorcsz = htole32(1);
-	id->oncs = htole16(NVME_CTRL_ONCS_WRITE_ZEROES);
+	id->oncs = htole16(c->oncs | (c->no_write_zeroes ? 0 : NVME_CTRL_ONCS_WRITE_ZEROES));
 	id->vwc = 1;
 	/* Younger than the library's structure. */
 	page[135] = c->ciu;
@@ -86,6 +86,11 @@ static uint16_t identify(const struct fake_qp *f, struct request *req)
 	switch (le32toh(req->sqe.cdw10) & 0xff) {
 	case NVME_IDENTIFY_CNS_CTRL:
 		identify_ctrl(f, page);
+		break;
+	case NVME_IDENTIFY_CNS_CSI_CTRL:
+		if (c->nvm_status)
+			return c->nvm_status;
+		memcpy(page, &c->nvm, sizeof(c->nvm));
 		break;
 	case NVME_IDENTIFY_CNS_NS_ACTIVE_LIST: {
 		uint32_t *list = (void *)page;

@@ -34,13 +34,17 @@ struct fake_ctrl {
 	bool twin;	 /* has the CNTLID of its sibling */
 	uint16_t queues; /* granted; 0: what is asked */
 	uint8_t mdts;
-	uint8_t acl;	   /* Abort Command Limit, 0's based */
-	bool aborts_work;  /* a command that it is asked to abort ends */
-	uint16_t crdt[3];  /* Command Retry Delay Times, 100 ms units */
-	bool acre;	   /* the host has said that it honours them */
-	uint16_t kas, cqt; /* 100 ms units; ms */
-	bool tbkas;	   /* any command restarts the Keep Alive Timer */
-	unsigned numa;	   /* node that it is reached from, plus 1; 0: not known */
+	uint16_t oncs;	      /* besides Write Zeroes */
+	bool no_write_zeroes; /* bit in ONCS: there, all the same, with a size limit */
+	struct nvme_id_ctrl_nvm nvm;
+	uint16_t nvm_status; /* what it answers to Identify of these; 0: well */
+	uint8_t acl;	     /* Abort Command Limit, 0's based */
+	bool aborts_work;    /* a command that it is asked to abort ends */
+	uint16_t crdt[3];    /* Command Retry Delay Times, 100 ms units */
+	bool acre;	     /* the host has said that it honours them */
+	uint16_t kas, cqt;   /* 100 ms units; ms */
+	bool tbkas;	     /* any command restarts the Keep Alive Timer */
+	unsigned numa;	     /* node that it is reached from, plus 1; 0: not known */
 	/* Cross-Controller Reset: of itself, and of others through it */
 	uint8_t ciu, ccrl;
 	uint64_t cirn;

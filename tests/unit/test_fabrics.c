@@ -401,13 +401,13 @@ static void losing_the_admin_queue_ends_the_controller(void **state)
 	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
 	struct tgt_qpair *io[2] = {host_io_queue(admin, 1), host_io_queue(admin, 2)};
 
-	assert_int_not_equal(gw_ss->mp->mdts_limit, 0);
+	assert_int_not_equal(gw_ss->mp->promised.max_transfer, 0);
 	host_close(admin);
 	gw_spin(10);
 	assert_false(host_is_open(io[0]));
 	assert_false(host_is_open(io[1]));
 	assert_int_equal(gw_ss->nr_controllers, 0);
-	assert_int_equal(gw_ss->mp->mdts_limit, 0);
+	assert_int_equal(gw_ss->mp->promised.max_transfer, 0);
 }
 
 static void spin_ms(unsigned ms)

@@ -93,7 +93,7 @@ static void controller_within_upstream_limits(void **state)
 			 NVME_CTRL_ONCS_WRITE_ZEROES | NVME_CTRL_ONCS_SAVE_FEATURES);
 	assert_true(id->vwc & NVME_CTRL_VWC_PRESENT);
 	assert_int_equal(id->vwc >> 1 & 3, 2);
-	assert_int_equal(gw_ss->mp->mdts_limit, 1 << 20);
+	assert_int_equal(gw_ss->mp->promised.max_transfer, 1 << 20);
 }
 
 static int setup_small(void **state)
@@ -110,7 +110,37 @@ static void smallest_mdts_counts(void **state)
 	const struct nvme_id_ctrl *id = identify(NVME_IDENTIFY_CNS_CTRL, 0);
 
 	assert_int_equal(id->mdts, 5);
-	assert_int_equal(gw_ss->mp->mdts_limit, 128 << 10);
+	assert_int_equal(gw_ss->mp->promised.max_transfer, 128 << 10);
+}
+
+/* Verify is there in one of them only, and Write Zeroes in both, each in its way. */
+static int setup_bounded(void **state)
+{
+	gw_defaults();
+	fake_ctrls[1].oncs = NVME_CTRL_ONCS_VERIFY | NVME_CTRL_ONCS_DSM;
+	fake_ctrls[1].nvm.vsl = 5;
+	fake_ctrls[1].nvm.wzsl = 9;
+	fake_ctrls[2].oncs = NVME_CTRL_ONCS_DSM;
+	fake_ctrls[2].no_write_zeroes = true;
+	fake_ctrls[2].nvm.wzsl = 8;
+	fake_ctrls[2].nvm.dmrl = 16;
+	gw_start(2);
+	admin = host_controller(FAKE_GW_NQN);
+	return 0;
+}
+
+static void size_limits_of_all_upstreams(void **state)
+{
+	const struct nvme_id_ctrl_nvm *nvm = identify(NVME_IDENTIFY_CNS_CSI_CTRL, 0);
+	const struct nvme_id_ctrl *id;
+
+	assert_int_equal(nvm->vsl, 0);
+	assert_int_equal(nvm->wzsl, 8);
+	assert_int_equal(nvm->dmrl, 16);
+	id = identify(NVME_IDENTIFY_CNS_CTRL, 0);
+	assert_int_equal(le16toh(id->oncs), NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_SAVE_FEATURES);
+	assert_int_equal(gw_ss->mp->promised.bounded, NVME_CTRL_ONCS_WRITE_ZEROES);
+	assert_int_equal(gw_ss->mp->promised.write_zeroes, 20);
 }
 
 static int setup_small_config(void **state)
@@ -335,6 +365,7 @@ int main(void)
 		T(controller_for_linux),
 		T(controller_within_upstream_limits),
 		T_WITH(smallest_mdts_counts, setup_small),
+		T_WITH(size_limits_of_all_upstreams, setup_bounded),
 		T_WITH(ana_log_fits_a_small_transfer, setup_small_config),
 		T(namespace_is_rewritten),
 		T(nsid_rules),

@@ -14,6 +14,7 @@
 
 #define LBA_RANGE  (NVME_STATUS(0, NVME_SC_LBA_RANGE) | NVME_DNR)
 #define SGL_LENGTH (NVME_STATUS(0, NVME_SC_SGL_INVALID_DATA) | NVME_DNR)
+#define SIZE_LIMIT (NVME_STATUS(1, NVME_SC_CMD_SIZE_LIMIT_EXCEEDED) | NVME_DNR)
 
 static struct tgt_qpair *admin, *io;
 static uint8_t data[1 << 16];
@@ -86,7 +87,7 @@ static void lengths(void **state)
 
 static void more_than_mdts(void **state)
 {
-	((struct host_queue *)io->priv)->mdts = 8192;
+	((struct host_queue *)io->priv)->limits.max_transfer = 8192;
 	assert_int_equal(status_of(command(nvme_cmd_read, 0, 16), 8192), 0);
 	assert_int_equal(status_of(command(nvme_cmd_read, 0, 17), 8704), NVME_ST_INVALID_FIELD);
 }
@@ -130,13 +131,75 @@ static void dataset_management(void **state)
 {
 	struct nvme_sqe sqe = command(nvme_cmd_dsm, 0, 1);
 
-	((struct host_queue *)io->priv)->oncs |= NVME_CTRL_ONCS_DSM;
+	((struct host_queue *)io->priv)->limits.oncs |= NVME_CTRL_ONCS_DSM;
 	sqe.cdw10 = htole32(1); /* two ranges */
 	sqe.cdw11 = htole32(4);
 	assert_int_equal(status_of(sqe, 16), SGL_LENGTH);
 	assert_int_equal(status_of(sqe, 32), 0);
 	assert_int_equal(status_of(sqe, 4096), 0);
 	assert_int_equal(status_of(sqe, 4112), SGL_LENGTH);
+}
+
+/* Both upstreams abort what is beyond these. */
+static int setup_bounded(void **state)
+{
+	gw_defaults();
+	for (unsigned port = 1; port < 3; port++) {
+		fake_ctrls[port].no_write_zeroes = true;
+		fake_ctrls[port].nvm.wzsl = 1; /* 16 blocks */
+		fake_ctrls[port].nvm.vsl = 2;  /* 32 blocks */
+		fake_ctrls[port].nvm.dmrl = 2;
+		fake_ctrls[port].nvm.dmrsl = htole32(100);
+		fake_ctrls[port].nvm.dmsl = htole64(150);
+	}
+	gw_start(2);
+	admin = host_controller(FAKE_GW_NQN);
+	io = host_io_queue(admin, 1);
+	return 0;
+}
+
+static void bounded_sizes(void **state)
+{
+	assert_int_equal(status_of(command(nvme_cmd_write_zeroes, 0, 16), 0), 0);
+	assert_int_equal(status_of(command(nvme_cmd_write_zeroes, 0, 17), 0),
+			 NVME_ST_INVALID_FIELD);
+	assert_int_equal(status_of(command(nvme_cmd_verify, 0, 32), 0), 0);
+	assert_int_equal(status_of(command(nvme_cmd_verify, 0, 33), 0), NVME_ST_INVALID_FIELD);
+	/* A limit that no command reaches */
+	((struct host_queue *)io->priv)->limits.verify = 64;
+	assert_int_equal(status_of(command(nvme_cmd_verify, 0, 33), 0), 0);
+}
+
+static uint16_t deallocate(uint32_t n, const uint32_t *blocks)
+{
+	struct nvme_sqe sqe = command(nvme_cmd_dsm, 0, 1);
+	struct nvme_dsm_range *r = (void *)data;
+
+	sqe.cdw10 = htole32(n - 1);
+	sqe.cdw11 = htole32(4);
+	for (uint32_t i = 0; i < n; i++)
+		r[i] = (struct nvme_dsm_range){.slba = htole64(i * 100), .nlb = htole32(blocks[i])};
+	return status_of(sqe, n * (uint32_t)sizeof(*r));
+}
+
+static void bounded_dataset_management(void **state)
+{
+	static const uint32_t good[] = {100, 50}, many[] = {1, 1, 1}, large[] = {1, 101},
+			      all[] = {100, 51};
+
+	for (unsigned fetch = 0; fetch < 2; fetch++) {
+		host_fetch = fetch;
+		assert_int_equal(deallocate(2, good), 0);
+		assert_int_equal(deallocate(3, many), SIZE_LIMIT);
+		assert_int_equal(deallocate(2, large), SIZE_LIMIT);
+		assert_int_equal(deallocate(2, all), SIZE_LIMIT);
+	}
+	host_fetch = false;
+	/* With the bit of ONCS what is beyond is not an error. */
+	((struct host_queue *)io->priv)->limits.bounded = 0;
+	assert_int_equal(deallocate(3, many), 0);
+	assert_int_equal(deallocate(2, all), 0);
+	assert_int_equal(status_of(command(nvme_cmd_write_zeroes, 0, 17), 0), 0);
 }
 
 /* A retry delay is for hosts that know of it. */
@@ -561,6 +624,8 @@ int main(void)
 		T(namespaces),
 		T(fused_and_unknown),
 		T(dataset_management),
+		T_WITH(bounded_sizes, setup_bounded),
+		T_WITH(bounded_dataset_management, setup_bounded),
 		T(retry_delay_bits),
 		T(abort_takes_back_what_is_held),
 		T(abort_cannot_reach_upstream),

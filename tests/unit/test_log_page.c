@@ -104,7 +104,7 @@ static void longer_than_mdts(void **state)
 		.cdw10 = htole32(0xffffu << 16 | NVME_LOG_LID_SMART),
 	};
 
-	host_ctrl(admin)->mdts = 8192;
+	host_ctrl(admin)->limits.max_transfer = 8192;
 	assert_int_equal(host_command(admin, &sqe, NULL, 0x40000)->status, NVME_ST_INVALID_FIELD);
 }
 

@@ -6,16 +6,14 @@
 
 static void limits(void **state)
 {
-	struct mp_limits l;
+	struct limits l;
 
-	mp_subsys_limits(world.ss, &l);
-	assert_false(l.any);
+	assert_false(mp_subsys_limits(world.ss, &l));
 	live_upstream(1);
 	fake_ctrls[2].down = true; /* nothing is known of it */
 	add_upstream(2);
 	settle();
-	mp_subsys_limits(world.ss, &l);
-	assert_true(l.any);
+	assert_true(mp_subsys_limits(world.ss, &l));
 	assert_int_equal(l.max_transfer, UINT32_MAX);
 	assert_int_equal(l.oncs, NVME_CTRL_ONCS_WRITE_ZEROES);
 }
@@ -67,12 +65,12 @@ static void small_mdts_is_refused(void **state)
 {
 	struct upstream *up;
 
-	world.ss->mdts_limit = 1024 * 1024;
+	world.ss->promised.max_transfer = 1024 * 1024;
 	fake_ctrls[1].mdts = 5; /* 128 KiB */
 	up = add_upstream(1);
 	WAIT_FOR(up->state == UPSTREAM_WAITING);
 	assert_non_null(strstr(up->reason, "largest transfer"));
-	world.ss->mdts_limit = 128 * 1024;
+	world.ss->promised.max_transfer = 128 * 1024;
 	WAIT_FOR(up->state == UPSTREAM_LIVE);
 }
 
@@ -80,12 +78,53 @@ static void missing_commands_are_refused(void **state)
 {
 	struct upstream *up;
 
-	world.ss->oncs_promised = NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_WRITE_ZEROES;
+	world.ss->promised.oncs = NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_WRITE_ZEROES;
 	up = add_upstream(1);
 	WAIT_FOR(up->state == UPSTREAM_WAITING);
 	assert_non_null(strstr(up->reason, "ONCS"));
-	world.ss->oncs_promised = NVME_CTRL_ONCS_WRITE_ZEROES;
+	world.ss->promised.oncs = NVME_CTRL_ONCS_WRITE_ZEROES;
 	WAIT_FOR(up->state == UPSTREAM_LIVE);
+}
+
+/* Its Write Zeroes are aborted beyond 16 KiB, and it has them at all only by that limit. */
+static void bounded_commands(void **state)
+{
+	struct upstream *up;
+	struct limits l;
+
+	fake_ctrls[1].no_write_zeroes = true;
+	fake_ctrls[1].nvm.wzsl = 2;
+	live_upstream(1);
+	fake_ctrls[2].nvm.vsl = 3;
+	live_upstream(2);
+	assert_true(mp_subsys_limits(world.ss, &l));
+	assert_int_equal(l.oncs, NVME_CTRL_ONCS_WRITE_ZEROES);
+	assert_int_equal(l.bounded, NVME_CTRL_ONCS_WRITE_ZEROES);
+	assert_int_equal(l.write_zeroes, 14);
+	limits_promise(&world.ss->promised, &l);
+	fake_ctrls[3].no_write_zeroes = true;
+	fake_ctrls[3].nvm.wzsl = 1;
+	up = add_upstream(3);
+	WAIT_FOR(up->state == UPSTREAM_WAITING);
+	assert_non_null(strstr(up->reason, "limit for Write Zeroes, 2^13 bytes"));
+	fake_ctrls[3].nvm.wzsl = 2;
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+}
+
+/* Controllers that do not know the form, and others that do not answer well. */
+static void unknown_size_limits(void **state)
+{
+	struct limits l;
+
+	fake_ctrls[1].nvm_status = NVME_ST_INVALID_FIELD;
+	fake_ctrls[2].nvm_status = NVME_STATUS(0, NVME_SC_INTERNAL);
+	fake_ctrls[1].nvm.wzsl = fake_ctrls[2].nvm.wzsl = 2;
+	live_upstream(1);
+	live_upstream(2);
+	assert_true(mp_subsys_limits(world.ss, &l));
+	assert_int_equal(l.oncs, NVME_CTRL_ONCS_WRITE_ZEROES);
+	assert_int_equal(l.bounded, 0);
+	assert_int_equal(l.write_zeroes, LIMITS_ANY_SHIFT);
 }
 
 /* It asks for delays only if it is told that they are kept; and is told only if it can ask. */
@@ -235,6 +274,8 @@ int main(void)
 		T(twin_controller_is_refused),
 		T(small_mdts_is_refused),
 		T(missing_commands_are_refused),
+		T(bounded_commands),
+		T(unknown_size_limits),
 		T(retry_delays_are_welcome),
 		cmocka_unit_test_setup_teardown(too_few_queues_are_refused, world_setup_two,
 						world_teardown),
