@@ -179,9 +179,12 @@ static void intersect(const struct head *h, struct nvme_id_ns *out)
 			out->nawun = p->idns.nawun;
 		if (le16toh(p->idns.nacwu) < le16toh(out->nacwu))
 			out->nacwu = p->idns.nacwu;
+		/* Boundaries of 0 are none: all writes up to the sizes above would be atomic. */
 		if (out->nabo != p->idns.nabo || out->nabspf != p->idns.nabspf ||
-		    out->nabsn != p->idns.nabsn)
+		    out->nabsn != p->idns.nabsn) {
 			out->nabo = out->nabspf = out->nabsn = 0;
+			out->nawun = out->nawupf = out->nacwu = 0;
+		}
 	}
 }
 

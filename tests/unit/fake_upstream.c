@@ -79,7 +79,7 @@ static void identify_ctrl(const struct fake_qp *f, uint8_t *page)
 
 static uint16_t identify(const struct fake_qp *f, struct request *req)
 {
-	uint8_t page[4096] = {0};
+	_Alignas(8) uint8_t page[4096] = {0};
 	uint32_t nsid = le32toh(req->sqe.nsid);
 	struct fake_ctrl *c = ctrl(f);
 
@@ -107,6 +107,7 @@ static uint16_t identify(const struct fake_qp *f, struct request *req)
 			return c->idns_status;
 		if (nsid > FAKE_MAX_NS || !c->ns[nsid].present)
 			break;
+		*id = c->idns;
 		id->nsze = id->ncap = id->nuse = htole64(c->ns[nsid].nsze);
 		id->lbaf[0].ds = 9;
 		id->nmic = c->ns[nsid].private ? 0 : NVME_NS_NMIC_SHARED;

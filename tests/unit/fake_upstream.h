@@ -55,7 +55,8 @@ struct fake_ctrl {
 	uint64_t reset_cirn;
 	/* what it answers to Identify of a namespace, to the descriptors; 0: well */
 	uint16_t idns_status, descs_status;
-	bool holds_list; /* does not answer to a request for its namespace list */
+	struct nvme_id_ns idns; /* of every namespace, besides what struct fake_ns says */
+	bool holds_list;	/* does not answer to a request for its namespace list */
 	struct fake_ns ns[FAKE_MAX_NS + 1]; /* by NSID */
 	unsigned reads, writes, flushes, others, connects, aborts;
 	unsigned keep_alives;

@@ -146,6 +146,45 @@ static void descriptors_are_optional(void **state)
 
 /* ---- size, coming and going ---- */
 
+static void atomic(unsigned port, uint16_t units, uint16_t boundary)
+{
+	fake_ctrls[port].idns.nsfeat = NVME_NS_FEAT_NATOMIC | NVME_NS_FEAT_IO_OPT;
+	fake_ctrls[port].idns.nawun = htole16(units);
+	fake_ctrls[port].idns.nawupf = htole16(units);
+	fake_ctrls[port].idns.nacwu = htole16(units);
+	fake_ctrls[port].idns.nabsn = htole16(boundary);
+	fake_ctrls[port].idns.dlfeat = 9;
+}
+
+static void what_holds_over_all_paths(void **state)
+{
+	const struct nvme_id_ns *told;
+
+	atomic(1, 31, 63);
+	atomic(2, 15, 63);
+	fake_ctrls[2].idns.nsattr = 1;
+	live_upstream(1);
+	live_upstream(2);
+	told = &only_head()->idns;
+	assert_int_equal(told->nsfeat, NVME_NS_FEAT_NATOMIC | NVME_NS_FEAT_IO_OPT);
+	assert_int_equal(le16toh(told->nawun), 15);
+	assert_int_equal(le16toh(told->nawupf), 15);
+	assert_int_equal(le16toh(told->nabsn), 63);
+	assert_int_equal(told->dlfeat, 9);
+	assert_int_equal(told->nsattr, 1);
+	/* Without common boundaries a write of 16 blocks may cross those of one path. */
+	atomic(3, 63, 0);
+	fake_ctrls[3].idns.dlfeat = 10;
+	fake_ctrls[3].idns.nsfeat = NVME_NS_FEAT_NATOMIC;
+	live_upstream(3);
+	assert_int_equal(told->nsfeat, NVME_NS_FEAT_NATOMIC);
+	assert_int_equal(le16toh(told->nabsn), 0);
+	assert_int_equal(le16toh(told->nawun), 0);
+	assert_int_equal(le16toh(told->nawupf), 0);
+	assert_int_equal(le16toh(told->nacwu), 0);
+	assert_int_equal(told->dlfeat, 0);
+}
+
 static void grow(void **state)
 {
 	struct upstream *a = live_upstream(1), *b = live_upstream(2);
@@ -416,6 +455,7 @@ int main(void)
 		T(identity_change_cuts_the_path),
 		T(identify_that_fails_changes_nothing),
 		T(descriptors_are_optional),
+		T(what_holds_over_all_paths),
 		T(grow),
 		T(namespace_comes_and_goes),
 		DEL(namespace_outlives_its_last_path),
