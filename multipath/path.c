@@ -142,8 +142,9 @@ void path_remove(struct path *p)
 
 static void refuse(struct path *p, const char *reason)
 {
-	if (strcmp(p->reason, reason))
-		log_err("path %s/%u: refused: %s", p->up->cfg.name, p->nsid, reason);
+	if (!strcmp(p->reason, reason))
+		return;
+	log_err("path %s/%u: refused: %s", p->up->cfg.name, p->nsid, reason);
 	p->changed = loop_now(p->up->ss->mp->control);
 	snprintf(p->reason, sizeof(p->reason), "%s", reason);
 }

@@ -93,6 +93,24 @@ static void refusals(void **state)
 	assert_int_equal(world.added, 1);
 }
 
+/* That it is refused again is nothing new. */
+static void refused_since(void **state)
+{
+	struct upstream *up;
+	uint64_t since;
+
+	fake_ctrls[2].ns[1].private = true;
+	live_upstream(1);
+	up = live_upstream(2);
+	assert_null(only_path(up)->head);
+	since = only_path(up)->changed;
+	pass(NSEC_PER_SEC);
+	fake_notice(2, NVME_AER_NOTICE_NS_CHANGED);
+	settle();
+	assert_null(only_path(up)->head);
+	assert_true(only_path(up)->changed == since);
+}
+
 static void identity_change_cuts_the_path(void **state)
 {
 	struct upstream *a = live_upstream(1), *b = live_upstream(2);
@@ -452,6 +470,7 @@ int main(void)
 		cmocka_unit_test(identities_are_compared),
 		T(no_identifiers_at_all),
 		T(refusals),
+		T(refused_since),
 		T(identity_change_cuts_the_path),
 		T(identify_that_fails_changes_nothing),
 		T(descriptors_are_optional),
