@@ -264,19 +264,20 @@ static const struct subsys_namespace_cfg *find_configured(const struct subsystem
 	return NULL;
 }
 
-/* The remembered or a new one; 0 with *reason set when it cannot be used, or not yet. */
+/* The remembered or a new one; 0 with *why set when it cannot be used, or not yet. */
 static uint32_t automatic_nsid(const struct subsystem *ss, const struct ns_ident *id,
-			       const char **reason)
+			       struct mp_refusal *why)
 {
 	struct state_nsid_rules rules = {ss->max_nsid, nsid_configured, ss};
 	bool waiting = false;
 	uint32_t nsid = state_nsid(ss->gw->state, ss->nqn, id, &rules, &waiting);
 
 	if (!nsid)
-		*reason = "no NSID is free: the state file remembers other namespaces under all";
+		why->reason =
+			"no NSID is free: the state file remembers other namespaces under all";
 	if (!waiting)
 		return nsid;
-	*reason = "its new NSID is being saved";
+	*why = (struct mp_refusal){"its new NSID is being saved", .expected = true};
 	return 0;
 }
 
@@ -290,30 +291,32 @@ static bool head_policy(void *arg, const struct head *head, enum mp_policy *poli
 	return true;
 }
 
-static uint32_t assign_nsid(void *arg, const struct ns_ident *id, const char **reason)
+static uint32_t assign_nsid(void *arg, const struct ns_ident *id, struct mp_refusal *why)
 {
 	const struct subsystem *ss = arg;
 	const struct subsys_namespace_cfg *configured = find_configured(ss, id);
 	uint32_t nsid;
 
 	if (id->csi != NVME_CSI_NVM) {
-		*reason = "its I/O command set is not supported";
+		why->reason = "its I/O command set is not supported";
 		return 0;
 	}
 	if (ss->cfg->nr_namespaces && !configured) {
-		*reason = "not among the namespaces that the configuration exports";
+		*why = (struct mp_refusal){
+			"not among the namespaces that the configuration exports",
+			.expected = true};
 		return 0;
 	}
-	nsid = configured && configured->nsid ? configured->nsid : automatic_nsid(ss, id, reason);
+	nsid = configured && configured->nsid ? configured->nsid : automatic_nsid(ss, id, why);
 	if (!nsid)
 		return 0;
 	if (nsid > ss->max_nsid) {
-		*reason = "more namespaces than max_transfer leaves NSIDs for";
+		why->reason = "more namespaces than max_transfer leaves NSIDs for";
 		return 0;
 	}
 	/* Remembered by identifiers that its paths no longer report together. */
 	if (mp_subsys_head(ss->mp, nsid)) {
-		*reason = "its NSID is that of a namespace whose identifiers are others";
+		why->reason = "its NSID is that of a namespace whose identifiers are others";
 		return 0;
 	}
 	return nsid;

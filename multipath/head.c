@@ -329,13 +329,13 @@ void head_adopted(struct head *h)
 	loop_timer_cancel(&h->removal_timer);
 }
 
-struct head *head_add(struct mp_subsys *ss, const struct path *first, const char **reason)
+struct head *head_add(struct mp_subsys *ss, const struct path *first, struct mp_refusal *why)
 {
 	struct mp *mp = ss->mp;
 	struct head *h;
 	uint32_t nsid;
 
-	nsid = ss->ev->assign_nsid(ss->ev_arg, &first->ident, reason);
+	nsid = ss->ev->assign_nsid(ss->ev_arg, &first->ident, why);
 	if (!nsid)
 		return NULL;
 	h = calloc(1, sizeof(*h));

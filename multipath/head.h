@@ -5,8 +5,8 @@
 
 #include "multipath/multipath.h"
 
-/* A head for a namespace seen first through @first; NULL with *reason when it is not exported. */
-struct head *head_add(struct mp_subsys *ss, const struct path *first, const char **reason);
+/* A head for a namespace seen first through @first; NULL with *why when it is not exported. */
+struct head *head_add(struct mp_subsys *ss, const struct path *first, struct mp_refusal *why);
 /* The last path is gone for good: the namespace leaves the subsystem, at once or after
  * delayed_removal without a new one. */
 void head_abandoned(struct head *h);

@@ -103,11 +103,16 @@ struct mp_subsys_config {
 	uint64_t flap_hold;    /* ns that a flapping path is used last, at first; then it grows */
 };
 
+/* Why a namespace is not exported. */
+struct mp_refusal {
+	const char *reason;
+	bool expected; /* it is meant to be so, or soon will not be so any more: no error */
+};
+
 /* What the gateway is told, on the control loop. */
 struct mp_events {
-	/* The NSID to export this namespace under, or 0 (and *reason) not to. Asked once per head.
-	 */
-	uint32_t (*assign_nsid)(void *arg, const struct ns_ident *id, const char **reason);
+	/* The NSID to export this namespace under, or 0 (and *why) not to. Asked once per head. */
+	uint32_t (*assign_nsid)(void *arg, const struct ns_ident *id, struct mp_refusal *why);
 	void (*head_added)(void *arg, struct head *head);
 	void (*head_changed)(void *arg,
 			     struct head *head); /* size or other Identify Namespace data */

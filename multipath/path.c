@@ -140,13 +140,14 @@ void path_remove(struct path *p)
 	path_put(p);
 }
 
-static void refuse(struct path *p, const char *reason)
+static void refuse(struct path *p, const struct mp_refusal *why)
 {
-	if (!strcmp(p->reason, reason))
+	if (!strcmp(p->reason, why->reason))
 		return;
-	log_err("path %s/%u: refused: %s", p->up->cfg.name, p->nsid, reason);
+	log_line(why->expected ? LOG_INFO : LOG_ERR, "path %s/%u: refused: %s", p->up->cfg.name,
+		 p->nsid, why->reason);
 	p->changed = loop_now(p->up->ss->mp->control);
-	snprintf(p->reason, sizeof(p->reason), "%s", reason);
+	snprintf(p->reason, sizeof(p->reason), "%s", why->reason);
 }
 
 /* The place in the head by the configured order of upstreams, then NSID. */
@@ -197,52 +198,52 @@ static const char *may_join(const struct head *h, const struct path *p)
 	return NULL;
 }
 
-static void attach(struct path *p)
+/* NULL and the head that the path belongs to, or NULL for a new one; else why it has none. */
+static const char *find_head(const struct path *p, struct head **same)
 {
 	struct mp_subsys *ss = p->up->ss;
-	const char *reason = NULL;
-	struct head *h, *same = NULL;
+	struct head *h;
 
-	if (p->ident.csi == 0xff) {
-		refuse(p, "its identification descriptors are invalid");
-		return;
-	}
-	if (p->ident.csi != NVME_CSI_NVM) {
-		refuse(p, "its I/O command set is not NVM");
-		return;
-	}
+	*same = NULL;
+	if (p->ident.csi == 0xff)
+		return "its identification descriptors are invalid";
+	if (p->ident.csi != NVME_CSI_NVM)
+		return "its I/O command set is not NVM";
 	TAILQ_FOREACH(h, &ss->heads, link) {
 		switch (ident_compare(&h->ident, &p->ident)) {
 		case IDENT_CONFLICT:
-			refuse(p, "its identifiers agree only in part with those of another path");
-			return;
+			return "its identifiers agree only in part with those of another path";
 		case IDENT_SAME:
-			if (same) {
-				refuse(p, "its identifiers are those of two namespaces");
-				return;
-			}
-			same = h;
+			if (*same)
+				return "its identifiers are those of two namespaces";
+			*same = h;
 			break;
 		case IDENT_DIFFERENT:
 			break;
 		}
 	}
-	if (!same && grave_has(ss, &p->ident)) {
-		refuse(p, "lost associations may still write to it");
-		return;
-	}
-	if (!same)
-		same = head_add(ss, p, &reason);
-	else
-		reason = may_join(same, p);
-	if (reason) {
-		refuse(p, reason);
+	if (!*same && grave_has(ss, &p->ident))
+		return "lost associations may still write to it";
+	return NULL;
+}
+
+static void attach(struct path *p)
+{
+	struct head *h;
+	struct mp_refusal why = {.reason = find_head(p, &h)};
+
+	if (!why.reason && h)
+		why.reason = may_join(h, p);
+	else if (!why.reason)
+		h = head_add(p->up->ss, p, &why);
+	if (why.reason) {
+		refuse(p, &why);
 		return;
 	}
 	p->reason[0] = 0;
-	ident_merge(&same->ident, &p->ident);
-	join(same, p);
-	log_notice("path %s/%u: joins namespace %u", p->up->cfg.name, p->nsid, same->nsid);
+	ident_merge(&h->ident, &p->ident);
+	join(h, p);
+	log_notice("path %s/%u: joins namespace %u", p->up->cfg.name, p->nsid, h->nsid);
 }
 
 void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns,

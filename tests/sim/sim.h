@@ -54,6 +54,7 @@ struct loop *sim_any_worker(void);
 void sim_events_free(void);
 
 /* ---- telling ---- */
+extern unsigned sim_errors; /* lines that the engine has logged as errors */
 __attribute__((format(printf, 1, 2))) void sim_say(const char *fmt, ...);
 #define sim_trace(...)                        \
 	do {                                  \

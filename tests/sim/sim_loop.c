@@ -34,6 +34,7 @@ struct sim_event {
 };
 
 uint64_t sim_now;
+unsigned sim_errors;
 static struct sim_event **heap;
 static size_t nr, size;
 static uint64_t order;
@@ -434,6 +435,8 @@ void log_line(int level, const char *fmt, ...)
 {
 	va_list ap;
 
+	if (level <= LOG_ERR)
+		sim_errors++;
 	if (!sim_opt.trace)
 		return;
 	va_start(ap, fmt);

@@ -57,11 +57,11 @@ void sim_fail(const char *fmt, ...)
 
 /* ---- one world ---- */
 
-static uint32_t assign_nsid(void *arg, const struct ns_ident *id, const char **reason)
+static uint32_t assign_nsid(void *arg, const struct ns_ident *id, struct mp_refusal *why)
 {
 	if (id->uuid[0] <= SIM_NAMESPACES)
 		return id->uuid[0];
-	*reason = "not exported";
+	why->reason = "not exported";
 	return 0;
 }
 

@@ -27,8 +27,12 @@ void file_ns_close(struct file_ns *ns)
 
 /* ---- the gateway's part ---- */
 
-static uint32_t assign_nsid(void *arg, const struct ns_ident *id, const char **reason)
+static uint32_t assign_nsid(void *arg, const struct ns_ident *id, struct mp_refusal *why)
 {
+	if (world.refusal.reason) {
+		*why = world.refusal;
+		return 0;
+	}
 	return id->has_uuid ? id->uuid[0] : id->has_nguid ? id->nguid[0] : 200 + id->nsid;
 }
 

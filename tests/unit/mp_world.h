@@ -25,6 +25,7 @@ extern struct world {
 	struct pool *pool[WORLD_WORKERS]; /* of the workers */
 	struct mp *mp;
 	struct mp_subsys *ss;
+	struct mp_refusal refusal; /* what the gateway says to new namespaces */
 	/* what the gateway has been told */
 	unsigned added, removed, changed, ana_changed;
 	/* hosts' commands */

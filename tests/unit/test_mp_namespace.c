@@ -111,6 +111,26 @@ static void refused_since(void **state)
 	assert_true(only_path(up)->changed == since);
 }
 
+/* Of what the configuration wants, or will be well in a moment, no error is logged. */
+static void refusals_that_are_no_errors(void **state)
+{
+	unsigned errors = sim_errors;
+	struct upstream *up;
+
+	world.refusal = (struct mp_refusal){"not now", .expected = true};
+	up = live_upstream(1);
+	assert_string_equal(only_path(up)->reason, "not now");
+	assert_int_equal(sim_errors, errors);
+	world.refusal = (struct mp_refusal){.reason = "no room"};
+	mp_subsys_reconsider(world.ss);
+	assert_string_equal(only_path(up)->reason, "no room");
+	assert_int_equal(sim_errors, errors + 1);
+	world.refusal.reason = NULL;
+	mp_subsys_reconsider(world.ss);
+	settle();
+	assert_true(only_path(up)->usable);
+}
+
 static void identity_change_cuts_the_path(void **state)
 {
 	struct upstream *a = live_upstream(1), *b = live_upstream(2);
@@ -471,6 +491,7 @@ int main(void)
 		T(no_identifiers_at_all),
 		T(refusals),
 		T(refused_since),
+		T(refusals_that_are_no_errors),
 		T(identity_change_cuts_the_path),
 		T(identify_that_fails_changes_nothing),
 		T(descriptors_are_optional),
