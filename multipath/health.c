@@ -30,6 +30,7 @@ struct path_health {
 	bool stuck;			/* had commands in flight at the end of the last period */
 	unsigned bad;			/* periods in a row */
 	unsigned good;			/* probes in a row */
+	bool probing;			/* a probe is out: one is enough for a path that is stuck */
 	bool slow;
 	char why[80];
 };
@@ -146,10 +147,14 @@ static void probe_on_worker(void *arg)
 static void probe(struct path *p)
 {
 	struct mp *mp = p->up->ss->mp;
-	struct probe_on *m = malloc(sizeof(*m));
+	struct probe_on *m;
 
+	if (p->health->probing)
+		return;
+	m = malloc(sizeof(*m));
 	if (!m)
 		abort();
+	p->health->probing = true;
 	*m = (struct probe_on){p->head->hw[0], p->lanes->lane[0]};
 	loop_post(mp->workers[0].loop, probe_on_worker, m);
 }
@@ -200,22 +205,26 @@ static void judge(struct path *p)
 	}
 }
 
-void path_probed(struct path *p, uint64_t ns, bool good)
+void path_probed(struct lane_set *set, enum probe_result result, uint64_t ns)
 {
+	struct path *p = set->path;
 	struct path_health *h = p->health;
 	uint64_t us = ns / NSEC_PER_USEC, ref;
 
-	if (p->removed || !p->head)
+	if (p->lanes != set) /* of a namespace that it no longer has */
+		return;
+	h->probing = false;
+	if (result == PROBE_NOT_SENT)
 		return;
 	if (!h->slow) {
-		if (good && !known(p)) {
+		if (result == PROBE_GOOD && !known(p)) {
 			h->tail = us ? us : 1;
 			h->measured = now_of(p);
 		}
 		return;
 	}
 	ref = reference(p);
-	if (!good || us >= limit(p, ref) / 2)
+	if (result == PROBE_BAD || us >= limit(p, ref) / 2)
 		h->good = 0;
 	else if (++h->good >= GOOD_PROBES)
 		set_slow(p, false);

@@ -5,17 +5,28 @@
 #include "multipath/worker.h"
 
 struct probe_msg {
-	struct path *path;
+	struct lane_set *set;
+	enum probe_result result;
 	uint64_t ns;
-	bool good;
 };
 
 static void probed_on_control(void *arg)
 {
 	struct probe_msg *m = arg;
 
-	path_probed(m->path, m->ns, m->good);
+	path_probed(m->set, m->result, m->ns);
 	free(m);
+}
+
+/* While the lane is held: its set is there as long as that. */
+static void tell(struct mp_worker *mw, struct lane *lane, enum probe_result result, uint64_t ns)
+{
+	struct probe_msg *m = malloc(sizeof(*m));
+
+	if (!m)
+		abort();
+	*m = (struct probe_msg){lane->set, result, ns};
+	loop_post(mw->control, probed_on_control, m);
 }
 
 static void on_done(struct request *req, int error)
@@ -23,15 +34,11 @@ static void on_done(struct request *req, int error)
 	struct conn *conn = req->mp_conn;
 	struct mp_worker *mw = conn->mw;
 	struct lane *lane = req->mp_lane;
-	struct probe_msg *m = malloc(sizeof(*m));
+	bool good = !error && nvme_cqe_status(&req->cqe) == 0;
+	uint64_t ns = loop_now(mw->loop) - req->submitted;
 
-	if (!m)
-		abort();
-	*m = (struct probe_msg){lane->set->path, loop_now(mw->loop) - req->submitted,
-				!error && nvme_cqe_status(&req->cqe) == 0};
 	conn_returned(conn, req, error);
-	/* Before the lane is let go of: the path is there as long as that. */
-	loop_post(mw->control, probed_on_control, m);
+	tell(mw, lane, good ? PROBE_GOOD : PROBE_BAD, ns);
 	lane_put(lane, mw);
 	pool_put(req);
 }
@@ -44,17 +51,17 @@ static struct view_entry *entry_of(struct head_worker *hw, const struct lane *la
 	return NULL;
 }
 
-void probe_send(struct head_worker *hw, struct lane *lane)
+static bool sent(struct head_worker *hw, struct lane *lane)
 {
 	const struct ns_geometry *geo = &hw->view->geo;
 	struct view_entry *e = entry_of(hw, lane);
 	struct request *req;
 
 	if (!e || !e->conn || !e->conn->up || !ini_room(e->conn->qp))
-		return;
+		return false;
 	req = pool_get(loop_pool(hw->mw->loop));
 	if (!req)
-		return;
+		return false;
 	req->sqe.opcode = nvme_cmd_read;
 	req->sqe.nsid = htole32(e->nsid);
 	req->dir = NVME_DIR_C2H;
@@ -64,7 +71,14 @@ void probe_send(struct head_worker *hw, struct lane *lane)
 	req->ini_done = on_done;
 	if (request_alloc_data(req, req->data_len) || conn_submit(e->conn, req)) {
 		pool_put(req);
-		return;
+		return false;
 	}
 	lane->out++;
+	return true;
+}
+
+void probe_send(struct head_worker *hw, struct lane *lane)
+{
+	if (!sent(hw, lane))
+		tell(hw->mw, lane, PROBE_NOT_SENT, 0);
 }

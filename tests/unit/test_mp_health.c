@@ -248,6 +248,48 @@ static void stuck_path_is_slow(void **state)
 	WAIT_FOR(!is_last(up[0]));
 }
 
+/* One probe waits with the command that is stuck, and no others pile up behind it. */
+static void a_stuck_path_is_probed_once(void **state)
+{
+	struct upstream *up[2];
+
+	two_paths(up, 1, 1);
+	mp_subsys_set_policy(world.ss, MP_POLICY_FAILOVER);
+	settle();
+	work(NSEC_PER_SEC);
+	fake_ctrls[1].stuck = true;
+	submit(nvme_cmd_read);
+	pass(10 * NSEC_PER_SEC);
+	assert_true(is_last(up[0]));
+	assert_int_equal(out_on(up[0], 0), 2);
+	fake_ctrls[1].stuck = false;
+	fake_look(1);
+	WAIT_FOR(!is_last(up[0]));
+}
+
+/* A probe that finds no room is not waited for. */
+static void a_probe_without_room(void **state)
+{
+	const struct upstream_config cfg = {.queue_size = 3};
+	struct upstream *up;
+
+	fake_ctrls[1].latency = fake_ctrls[2].latency = MS;
+	up = live_upstream_with(1, &cfg);
+	live_upstream(2);
+	mp_subsys_set_policy(world.ss, MP_POLICY_FAILOVER);
+	settle();
+	work(NSEC_PER_SEC);
+	fake_ctrls[1].stuck = true;
+	submit(nvme_cmd_read);
+	submit(nvme_cmd_read);
+	pass(5 * NSEC_PER_SEC);
+	assert_true(is_last(up));
+	assert_int_equal(out_on(up, 0), 2);
+	fake_ctrls[1].stuck = false;
+	fake_look(1);
+	WAIT_FOR(!is_last(up));
+}
+
 /* An idle path with nothing in flight is not stuck. */
 static void idle_path_is_not_slow(void **state)
 {
@@ -274,7 +316,7 @@ static void the_last_good_one_is_kept(void **state)
 	work(4 * NSEC_PER_SEC);
 	assert_true(is_last(up[0]));
 	assert_true(is_last(up[1]));
-	fake_ctrls[3].latency = 300 * MS; /* now it is the worst, and there is no better one */
+	fake_ctrls[3].latency = 200 * MS; /* now it is the worst, and there is no better one */
 	work(4 * NSEC_PER_SEC);
 	assert_false(is_last(third));
 	fake_ctrls[3].down = true;
@@ -466,6 +508,8 @@ int main(void)
 		S(idle_ones_are_probed),
 		S(idle_ones_that_are_no_better),
 		S(stuck_path_is_slow),
+		S(a_stuck_path_is_probed_once),
+		S(a_probe_without_room),
 		S(idle_path_is_not_slow),
 		S(the_last_good_one_is_kept),
 		S(another_namespace_begins_anew),
