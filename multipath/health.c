@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Slow paths. Every half second the commands that each path of a head completed are looked at: a
- * path whose 99th percentile is many times that of the quickest other path, twice in a row, is used
- * last. From then on a read of our own tells how it does; when enough of these are quick in a row
- * it is back.
+ * Slow paths. Every half second the commands that each path of a head completed are looked at,
+ * those of each size by themselves: a path whose 99th percentile is many times that of the quickest
+ * other path for that size, twice in a row, is used last. From then on a read of that size of our
+ * own tells how it does; when enough of these are quick in a row it is back.
  *
  * A path that has commands in flight and completed none of them for the whole period counts as if
  * they had taken that long. When the others carry no I/O to compare with, they are probed too.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "multipath/control.h"
 #include "multipath/head.h"
@@ -24,14 +25,17 @@
 #define GOOD_PROBES 6
 
 struct path_health {
-	uint64_t seen[LATENCY_BUCKETS]; /* histogram at the end of the last period */
-	uint64_t tail;			/* microseconds */
-	uint64_t measured;		/* loop time of `tail`; 0: never */
-	bool stuck;			/* had commands in flight at the end of the last period */
-	unsigned bad;			/* periods in a row */
-	unsigned good;			/* probes in a row */
-	bool probing;			/* a probe is out: one is enough for a path that is stuck */
+	struct {
+		uint64_t seen[LATENCY_BUCKETS]; /* histogram at the end of the last period */
+		uint64_t tail;			/* microseconds */
+		uint64_t measured;		/* loop time of `tail`; 0: never */
+	} of[LATENCY_SIZES];
+	bool stuck;    /* had commands in flight at the end of the last period */
+	unsigned bad;  /* periods in a row */
+	unsigned good; /* probes in a row */
+	bool probing;  /* a probe is out: one is enough for a path that is stuck */
 	bool slow;
+	unsigned size; /* that it was slow with */
 	char why[80];
 };
 
@@ -54,13 +58,18 @@ static uint64_t now_of(const struct path *p)
 	return loop_now(p->up->ss->mp->control);
 }
 
+static void add_histogram(const struct path *p, unsigned size, uint64_t sum[LATENCY_BUCKETS])
+{
+	for (unsigned b = 0; b < LATENCY_BUCKETS; b++)
+		for (unsigned i = 0; p->lanes && i < p->lanes->n; i++)
+			sum[b] += stat_get(&p->lanes->lane[i]->latency.histogram[size][b]);
+}
+
 void path_histogram(const struct path *p, uint64_t sum[LATENCY_BUCKETS])
 {
-	for (unsigned b = 0; b < LATENCY_BUCKETS; b++) {
-		sum[b] = 0;
-		for (unsigned i = 0; p->lanes && i < p->lanes->n; i++)
-			sum[b] += stat_get(&p->lanes->lane[i]->latency.histogram[b]);
-	}
+	memset(sum, 0, LATENCY_BUCKETS * sizeof(sum[0]));
+	for (unsigned size = 0; size < LATENCY_SIZES; size++)
+		add_histogram(p, size, sum);
 }
 
 uint64_t path_latency(const struct path *p, double percent)
@@ -80,46 +89,79 @@ static uint64_t inflight(const struct path *p)
 	return n;
 }
 
-/* Takes in what the period brought; true when it says something. */
-static bool measure(struct path *p)
+static void note(struct path *p, unsigned size, uint64_t tail)
 {
-	struct path_health *h = p->health;
-	uint64_t sum[LATENCY_BUCKETS], fresh[LATENCY_BUCKETS], n = 0;
-	bool was_stuck = h->stuck;
-
-	path_histogram(p, sum);
-	for (unsigned b = 0; b < LATENCY_BUCKETS; b++) {
-		fresh[b] = sum[b] - h->seen[b];
-		n += fresh[b];
-		h->seen[b] = sum[b];
-	}
-	h->stuck = inflight(p) > 0;
-	if (n >= ENOUGH)
-		h->tail = latency_percentile(fresh, n >= MANY ? 99 : 90);
-	else if (!n && h->stuck && was_stuck)
-		h->tail = PERIOD / NSEC_PER_USEC;
-	else
-		return false;
-	h->measured = now_of(p);
-	return true;
+	p->health->of[size].tail = tail;
+	p->health->of[size].measured = now_of(p);
 }
 
-static bool known(const struct path *p)
+/* Takes in what the period brought of one size: how many commands, and whether they say something.
+ */
+static bool measure_size(struct path *p, unsigned size, uint64_t *n)
 {
-	return p->health->measured && now_of(p) - p->health->measured <= FRESH;
+	uint64_t sum[LATENCY_BUCKETS] = {0}, fresh[LATENCY_BUCKETS], of_size = 0;
+	uint64_t *seen = p->health->of[size].seen;
+
+	add_histogram(p, size, sum);
+	for (unsigned b = 0; b < LATENCY_BUCKETS; b++) {
+		fresh[b] = sum[b] - seen[b];
+		of_size += fresh[b];
+		seen[b] = sum[b];
+	}
+	*n += of_size;
+	if (of_size >= ENOUGH)
+		note(p, size, latency_percentile(fresh, of_size >= MANY ? 99 : 90));
+	return of_size >= ENOUGH;
+}
+
+static bool known(const struct path *p, unsigned size)
+{
+	uint64_t measured = p->health->of[size].measured;
+
+	return measured && now_of(p) - measured <= FRESH;
 }
 
 /* The quickest of the others, in microseconds; 0: there is none to compare with. */
-static uint64_t reference(const struct path *p)
+static uint64_t reference(const struct path *p, unsigned size)
 {
 	const struct path *q;
 	uint64_t least = 0;
 
 	TAILQ_FOREACH(q, &p->head->paths, head_link)
-		if (q != p && q->usable && !q->health->slow && known(q) &&
-		    (!least || q->health->tail < least))
-			least = q->health->tail;
+		if (q != p && q->usable && !q->health->slow && known(q, size) &&
+		    (!least || q->health->of[size].tail < least))
+			least = q->health->of[size].tail;
 	return least;
+}
+
+/* The size that the others take longest with: what is in flight may be of any. */
+static unsigned slowest_size(const struct path *p)
+{
+	unsigned slowest = 0;
+
+	for (unsigned size = 1; size < LATENCY_SIZES; size++)
+		if (reference(p, size) > reference(p, slowest))
+			slowest = size;
+	return slowest;
+}
+
+/* Takes in what the period brought; returns the sizes of which it says something, bit set. */
+static unsigned measure(struct path *p)
+{
+	struct path_health *h = p->health;
+	bool was_stuck = h->stuck;
+	unsigned sizes = 0;
+	uint64_t n = 0;
+
+	for (unsigned size = 0; size < LATENCY_SIZES; size++)
+		if (measure_size(p, size, &n))
+			sizes |= 1u << size;
+	h->stuck = inflight(p) > 0;
+	if (n || !h->stuck || !was_stuck)
+		return sizes;
+	for (unsigned size = 0; size < LATENCY_SIZES; size++)
+		note(p, size, PERIOD / NSEC_PER_USEC);
+	return 1u << slowest_size(p);
 }
 
 static uint64_t limit(const struct path *p, uint64_t ref)
@@ -133,18 +175,19 @@ static uint64_t limit(const struct path *p, uint64_t ref)
 struct probe_on {
 	struct head_worker *hw;
 	struct lane *lane;
+	uint32_t len;
 };
 
 static void probe_on_worker(void *arg)
 {
 	struct probe_on *m = arg;
 
-	probe_send(m->hw, m->lane);
+	probe_send(m->hw, m->lane, m->len);
 	free(m);
 }
 
 /* Over the first worker. Lanes and heads are retired by later messages, so both are there. */
-static void probe(struct path *p)
+static void probe(struct path *p, unsigned size)
 {
 	struct mp *mp = p->up->ss->mp;
 	struct probe_on *m;
@@ -155,17 +198,19 @@ static void probe(struct path *p)
 	if (!m)
 		abort();
 	p->health->probing = true;
-	*m = (struct probe_on){p->head->hw[0], p->lanes->lane[0]};
+	*m = (struct probe_on){p->head->hw[0], p->lanes->lane[0], latency_size_typical(size)};
+	if (m->len > p->up->limits.max_transfer)
+		m->len = p->up->limits.max_transfer;
 	loop_post(mp->workers[0].loop, probe_on_worker, m);
 }
 
-static void probe_others(struct path *p)
+static void probe_others(struct path *p, unsigned size)
 {
 	struct path *q;
 
 	TAILQ_FOREACH(q, &p->head->paths, head_link)
-		if (q != p && q->usable && !known(q))
-			probe(q);
+		if (q != p && q->usable && !known(q, size))
+			probe(q, size);
 }
 
 static void set_slow(struct path *p, bool slow)
@@ -180,36 +225,55 @@ static void set_slow(struct path *p, bool slow)
 	rank_batch_publish(&batch);
 }
 
+enum verdict { UNKNOWN, WELL, BAD };
+
+static enum verdict judge_size(struct path *p, unsigned size)
+{
+	uint64_t tail = p->health->of[size].tail, ref = reference(p, size);
+
+	if (tail < p->up->ss->cfg.slow_latency / NSEC_PER_USEC)
+		return WELL;
+	if (!ref) {
+		probe_others(p, size);
+		return UNKNOWN;
+	}
+	return tail < limit(p, ref) ? WELL : BAD;
+}
+
 static void judge(struct path *p)
 {
 	struct path_health *h = p->health;
-	uint64_t ref = reference(p);
-	bool fresh = measure(p);
+	enum verdict worst = UNKNOWN;
+	unsigned sizes = measure(p);
 
 	if (h->slow) {
-		probe(p);
+		probe(p, h->size);
 		return;
 	}
-	if (!fresh)
-		return;
-	if (h->tail < p->up->ss->cfg.slow_latency / NSEC_PER_USEC) {
-		h->bad = 0;
-	} else if (!ref) {
-		probe_others(p);
-	} else if (h->tail < limit(p, ref)) {
-		h->bad = 0;
-	} else if (++h->bad >= BAD_PERIODS) {
-		snprintf(h->why, sizeof(h->why), "slow: %llu us where another takes %llu us",
-			 (unsigned long long)h->tail, (unsigned long long)ref);
-		set_slow(p, true);
+	for (unsigned size = 0; size < LATENCY_SIZES; size++) {
+		enum verdict v = sizes & 1u << size ? judge_size(p, size) : UNKNOWN;
+
+		if (v == BAD)
+			h->size = size;
+		if (v > worst)
+			worst = v;
 	}
+	if (worst == WELL)
+		h->bad = 0;
+	if (worst != BAD || ++h->bad < BAD_PERIODS)
+		return;
+	snprintf(h->why, sizeof(h->why), "slow: %llu us where another takes %llu us",
+		 (unsigned long long)h->of[h->size].tail,
+		 (unsigned long long)reference(p, h->size));
+	set_slow(p, true);
 }
 
-void path_probed(struct lane_set *set, enum probe_result result, uint64_t ns)
+void path_probed(struct lane_set *set, enum probe_result result, uint32_t len, uint64_t ns)
 {
 	struct path *p = set->path;
 	struct path_health *h = p->health;
-	uint64_t us = ns / NSEC_PER_USEC, ref;
+	unsigned size = latency_size(len);
+	uint64_t us = ns / NSEC_PER_USEC;
 
 	if (p->lanes != set) /* of a namespace that it no longer has */
 		return;
@@ -217,14 +281,11 @@ void path_probed(struct lane_set *set, enum probe_result result, uint64_t ns)
 	if (result == PROBE_NOT_SENT)
 		return;
 	if (!h->slow) {
-		if (result == PROBE_GOOD && !known(p)) {
-			h->tail = us ? us : 1;
-			h->measured = now_of(p);
-		}
+		if (result == PROBE_GOOD && !known(p, size))
+			note(p, size, us ? us : 1);
 		return;
 	}
-	ref = reference(p);
-	if (result == PROBE_BAD || us >= limit(p, ref) / 2)
+	if (result == PROBE_BAD || us >= limit(p, reference(p, size)) / 2)
 		h->good = 0;
 	else if (++h->good >= GOOD_PROBES)
 		set_slow(p, false);

@@ -5,13 +5,18 @@
 
 #define FADE (512 * NSEC_PER_MSEC) /* without a sample for this long a value counts half */
 
-static unsigned size_of(uint32_t len)
+unsigned latency_size(uint32_t len)
 {
 	unsigned i = 0;
 
-	for (uint32_t max = 4096; len > max && i < LATENCY_SIZES - 1; max *= 4)
+	while (i < LATENCY_SIZES - 1 && len > latency_size_typical(i))
 		i++;
 	return i;
+}
+
+uint32_t latency_size_typical(unsigned size)
+{
+	return size < LATENCY_SIZES - 1 ? 4096u << 2 * size : 4096u << (2 * size - 1);
 }
 
 static unsigned bucket_of(uint64_t us)
@@ -23,12 +28,12 @@ static unsigned bucket_of(uint64_t us)
 
 void latency_sample(struct latency *l, bool write, uint32_t len, uint64_t ns, uint64_t now)
 {
-	unsigned size = size_of(len);
+	unsigned size = latency_size(len);
 	uint32_t *smooth = &l->smooth[write][size];
 	uint64_t us = ns / NSEC_PER_USEC;
 	uint32_t old = latency_expect(l, write, len, now);
 
-	stat_add(&l->histogram[bucket_of(us)], 1);
+	stat_add(&l->histogram[size][bucket_of(us)], 1);
 	if (us > UINT32_MAX / 2)
 		us = UINT32_MAX / 2;
 	/* Quick to believe in trouble, slow to forget it. */
@@ -45,7 +50,7 @@ void latency_sample(struct latency *l, bool write, uint32_t len, uint64_t ns, ui
 
 uint32_t latency_expect(const struct latency *l, bool write, uint32_t len, uint64_t now)
 {
-	unsigned size = size_of(len);
+	unsigned size = latency_size(len);
 	uint64_t fades = (now - l->last[write][size]) / FADE;
 
 	return fades > 31 ? 0 : l->smooth[write][size] >> fades;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long commands take on one lane: smoothed by direction and size for choosing a path, and a
- * histogram for judging the tail. Worker loop, but for reading the histogram.
+ * How long commands take on one lane: smoothed by direction and size for choosing a path, and
+ * histograms by size for judging the tail. Worker loop, but for reading the histograms.
  */
 #ifndef MULTIPATH_LATENCY_H
 #define MULTIPATH_LATENCY_H
@@ -17,8 +17,13 @@
 struct latency {
 	uint32_t smooth[2][LATENCY_SIZES]; /* microseconds by read/write; 0: not known */
 	uint64_t last[2][LATENCY_SIZES];   /* loop time of the last sample */
-	stat_t histogram[LATENCY_BUCKETS];
+	stat_t histogram[LATENCY_SIZES][LATENCY_BUCKETS];
 };
+
+/* Which of the sizes; and what is typical of each: the most that it takes in, if that is bounded.
+ */
+unsigned latency_size(uint32_t len);
+uint32_t latency_size_typical(unsigned size);
 
 /* A command of @len bytes was completed after @ns. */
 void latency_sample(struct latency *l, bool write, uint32_t len, uint64_t ns, uint64_t now);

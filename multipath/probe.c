@@ -7,6 +7,7 @@
 struct probe_msg {
 	struct lane_set *set;
 	enum probe_result result;
+	uint32_t len;
 	uint64_t ns;
 };
 
@@ -14,18 +15,19 @@ static void probed_on_control(void *arg)
 {
 	struct probe_msg *m = arg;
 
-	path_probed(m->set, m->result, m->ns);
+	path_probed(m->set, m->result, m->len, m->ns);
 	free(m);
 }
 
 /* While the lane is held: its set is there as long as that. */
-static void tell(struct mp_worker *mw, struct lane *lane, enum probe_result result, uint64_t ns)
+static void tell(struct mp_worker *mw, struct lane *lane, enum probe_result result, uint32_t len,
+		 uint64_t ns)
 {
 	struct probe_msg *m = malloc(sizeof(*m));
 
 	if (!m)
 		abort();
-	*m = (struct probe_msg){lane->set, result, ns};
+	*m = (struct probe_msg){lane->set, result, len, ns};
 	loop_post(mw->control, probed_on_control, m);
 }
 
@@ -38,7 +40,7 @@ static void on_done(struct request *req, int error)
 	uint64_t ns = loop_now(mw->loop) - req->submitted;
 
 	conn_returned(conn, req, error);
-	tell(mw, lane, good ? PROBE_GOOD : PROBE_BAD, ns);
+	tell(mw, lane, good ? PROBE_GOOD : PROBE_BAD, req->data_len, ns);
 	lane_put(lane, mw);
 	pool_put(req);
 }
@@ -51,9 +53,17 @@ static struct view_entry *entry_of(struct head_worker *hw, const struct lane *la
 	return NULL;
 }
 
-static bool sent(struct head_worker *hw, struct lane *lane)
+static uint32_t blocks_in(uint32_t len, const struct ns_geometry *geo, uint32_t block)
+{
+	if (len < block)
+		return 1;
+	return len / block < geo->nsze ? len / block : (uint32_t)geo->nsze;
+}
+
+static bool sent(struct head_worker *hw, struct lane *lane, uint32_t len)
 {
 	const struct ns_geometry *geo = &hw->view->geo;
+	uint32_t block = (1u << geo->lbads) + geo->ms, blocks = blocks_in(len, geo, block);
 	struct view_entry *e = entry_of(hw, lane);
 	struct request *req;
 
@@ -65,7 +75,8 @@ static bool sent(struct head_worker *hw, struct lane *lane)
 	req->sqe.opcode = nvme_cmd_read;
 	req->sqe.nsid = htole32(e->nsid);
 	req->dir = NVME_DIR_C2H;
-	req->data_len = (1u << geo->lbads) + geo->ms;
+	req->sqe.cdw12 = htole32(blocks - 1);
+	req->data_len = blocks * block;
 	req->mp_lane = lane;
 	req->mp_conn = e->conn;
 	req->ini_done = on_done;
@@ -77,8 +88,8 @@ static bool sent(struct head_worker *hw, struct lane *lane)
 	return true;
 }
 
-void probe_send(struct head_worker *hw, struct lane *lane)
+void probe_send(struct head_worker *hw, struct lane *lane, uint32_t len)
 {
-	if (!sent(hw, lane))
-		tell(hw->mw, lane, PROBE_NOT_SENT, 0);
+	if (!sent(hw, lane, len))
+		tell(hw->mw, lane, PROBE_NOT_SENT, 0, 0);
 }

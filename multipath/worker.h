@@ -176,9 +176,9 @@ int conn_submit(struct conn *conn, struct request *req);
 void conn_returned(struct conn *conn, struct request *req, int error);
 
 enum probe_result { PROBE_GOOD, PROBE_BAD, PROBE_NOT_SENT };
-/* Worker loop. One read of the first block over this path, however it ranks; path_probed() is
- * posted to control, once. */
-void probe_send(struct head_worker *hw, struct lane *lane);
+/* Worker loop. One read over this path, however it ranks, of the first blocks, as many as @len has
+ * room for, but one at least; path_probed() is posted to control, once. */
+void probe_send(struct head_worker *hw, struct lane *lane, uint32_t len);
 
 /* Control's side of the above. */
 void conn_opened(struct conn *conn, int error, uint16_t status);
@@ -192,8 +192,8 @@ void lane_freed(struct lane_set *set);
 void head_worker_freed(struct head *head);
 /* A command on @path got a path related status: its ANA state wants a look. Control loop. */
 void path_suspect(struct path *path);
-/* A probe over one of these lanes has ended; a good one took @ns. Control loop. */
-void path_probed(struct lane_set *set, enum probe_result result, uint64_t ns);
+/* A probe of @len bytes over one of these lanes has ended; a good one took @ns. Control loop. */
+void path_probed(struct lane_set *set, enum probe_result result, uint32_t len, uint64_t ns);
 /* A worker has put up fences against late writes of this association. Control loop. */
 void quarantine_fenced(struct mp *mp, uint64_t serial);
 

@@ -341,17 +341,21 @@ static void on_hook(void *arg)
 	}
 }
 
-static void on_due(void *arg)
+static void arm(struct fake_qp *f)
 {
-	struct fake_qp *f = arg;
 	uint64_t now = loop_now(f->qp.loop), next = 0;
 
-	on_hook(f);
 	for (unsigned i = 0; i < f->n; i++)
 		if (f->queue[i].due > now && (!next || f->queue[i].due < next))
 			next = f->queue[i].due;
 	if (next)
 		loop_timer_arm(&f->timer, next - now);
+}
+
+static void on_due(void *arg)
+{
+	on_hook(arg);
+	arm(arg);
 }
 
 static struct ini_qpair *fake_connect(struct loop *loop, const struct ini_params *params,
@@ -380,8 +384,10 @@ static struct ini_qpair *fake_connect(struct loop *loop, const struct ini_params
 static int fake_submit(struct ini_qpair *qp, struct request *req)
 {
 	struct fake_qp *f = (struct fake_qp *)qp;
-	uint64_t latency = qp->qid ? ctrl(f)->latency : 0;
+	uint64_t latency = ctrl(f)->latency + ctrl(f)->latency_kib * (req->data_len / 1024);
 
+	if (!qp->qid)
+		latency = 0;
 	if (!qp->live)
 		return -ENOTCONN;
 	if (qp->inflight >= qp->sq_size - 1)
@@ -391,10 +397,10 @@ static int fake_submit(struct ini_qpair *qp, struct request *req)
 	req->ini_cid = ++cids;
 	req->filled = req->dir == NVME_DIR_C2H ? 0 : req->filled;
 	f->queue[f->n++] = (struct command){.req = req, .due = loop_now(qp->loop) + latency};
-	if (!latency)
+	if (latency)
+		arm(f);
+	else
 		look(f);
-	else if (!f->timer.armed)
-		loop_timer_arm(&f->timer, latency);
 	return 0;
 }
 

@@ -27,6 +27,7 @@ struct fake_ctrl {
 	uint16_t io_status;   /* of every I/O command, when not 0 */
 	unsigned io_statuses; /* only of so many, when not 0 */
 	uint64_t latency;     /* ns that each I/O command takes */
+	uint64_t latency_kib; /* and ns for each KiB that it moves */
 	uint8_t ana_state;    /* of its group 1, where all namespaces are at first */
 	uint8_t ana_state_2;
 	uint8_t group[FAKE_MAX_NS + 1]; /* of a namespace; 0: group 1 */

@@ -141,7 +141,7 @@ static void kinds_and_sizes_are_apart(void **state)
 static void copy(uint64_t to[LATENCY_BUCKETS])
 {
 	for (unsigned i = 0; i < LATENCY_BUCKETS; i++)
-		to[i] = stat_get(&l.histogram[i]);
+		to[i] = stat_get(&l.histogram[0][i]);
 }
 
 static void buckets_are_powers_of_two(void **state)
@@ -161,6 +161,21 @@ static void buckets_are_powers_of_two(void **state)
 		for (unsigned b = 0; b < LATENCY_BUCKETS; b++)
 			assert_int_equal(h[b], b == samples[i].bucket);
 	}
+}
+
+/* Of each size one, and each size has its own. */
+static void sizes(void **state)
+{
+	for (unsigned size = 0; size < LATENCY_SIZES; size++) {
+		assert_int_equal(latency_size(latency_size_typical(size)), size);
+		latency_sample(&l, size & 1, latency_size_typical(size), 100 * US, now);
+		for (unsigned other = 0; other < LATENCY_SIZES; other++)
+			assert_int_equal(stat_get(&l.histogram[other][6]), other <= size);
+	}
+	assert_int_equal(latency_size(0), 0);
+	assert_int_equal(latency_size(4097), 1);
+	assert_int_equal(latency_size(262145), 4);
+	assert_int_equal(latency_size(UINT32_MAX), 4);
 }
 
 static void percentiles(void **state)
@@ -209,6 +224,7 @@ int main(void)
 		T(hours_do_not_overflow),
 		T(kinds_and_sizes_are_apart),
 		T(buckets_are_powers_of_two),
+		T(sizes),
 		T(percentiles),
 		T(percentile_of_one),
 		T(cost),

@@ -216,6 +216,50 @@ static void idle_ones_are_probed(void **state)
 	assert_true(fake_ctrls[2].reads > 0);
 }
 
+/* Reads of 64 KiB, which take long everywhere. */
+static void large_work(uint64_t ns)
+{
+	for (uint64_t end = sim_now + ns; sim_now < end; pass(20 * MS))
+		submit_at(0, nvme_cmd_read, 0, 128);
+}
+
+static void large_commands_are_compared_with_large_ones(void **state)
+{
+	struct upstream *up[2];
+
+	two_paths(up, 1, 1);
+	fake_ctrls[1].latency_kib = fake_ctrls[2].latency_kib = MS;
+	mp_subsys_set_policy(world.ss, MP_POLICY_FAILOVER);
+	settle();
+	large_work(4 * NSEC_PER_SEC);
+	assert_true(fake_ctrls[2].reads > 0);
+	assert_false(is_last(up[0]));
+	/* Nor are they the same path's small ones. */
+	for (unsigned i = 0; i < 200; i++, pass(20 * MS)) {
+		submit_at(0, nvme_cmd_read, 0, 128);
+		submit(nvme_cmd_read);
+	}
+	assert_false(is_last(up[0]));
+}
+
+static void slow_with_large_commands_only(void **state)
+{
+	struct upstream *up[2];
+
+	two_paths(up, 1, 1);
+	fake_ctrls[1].latency_kib = 2 * MS;
+	mp_subsys_set_policy(world.ss, MP_POLICY_FAILOVER);
+	settle();
+	large_work(3 * NSEC_PER_SEC);
+	assert_true(is_last(up[0]));
+	/* It is not small ones that bring it back. */
+	large_work(5 * NSEC_PER_SEC);
+	assert_true(is_last(up[0]));
+	fake_ctrls[1].latency_kib = 0;
+	large_work(4 * NSEC_PER_SEC);
+	assert_false(is_last(up[0]));
+}
+
 static void idle_ones_that_are_no_better(void **state)
 {
 	struct upstream *up[2];
@@ -506,6 +550,8 @@ int main(void)
 		S(alone_is_never_slow),
 		S(alone_from_now_on),
 		S(idle_ones_are_probed),
+		S(large_commands_are_compared_with_large_ones),
+		S(slow_with_large_commands_only),
 		S(idle_ones_that_are_no_better),
 		S(stuck_path_is_slow),
 		S(a_stuck_path_is_probed_once),
