@@ -53,6 +53,7 @@ static void tear_down(void *arg)
 	fini_timer(&a->poll);
 	fini_timer(&a->keep_alive);
 	fini_timer(&a->ana_delay);
+	fini_timer(&a->rescan);
 	fini_timer(&a->admin_expiry);
 	a->torn = true;
 	if (a->nr_conns)

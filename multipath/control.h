@@ -47,8 +47,11 @@ struct assoc {
 	uint64_t ana_read_at;
 	/* namespace scan */
 	bool scan_busy, scan_again;
-	bool scanned; /* once at least: before that nothing is known to be what it was */
-	bool settle;  /* more than ANA states may have changed when the ANA log has been read */
+	bool scanned;	  /* once at least: before that nothing is known to be what it was */
+	bool settle;	  /* more than ANA states may have changed when the ANA log has been read */
+	bool scan_missed; /* some namespace did not say what it is, but may if asked again */
+	unsigned rescans; /* for that reason, since the last event */
+	struct loop_timer rescan;
 	uint32_t *nsids;
 	unsigned nr_nsids, nsid_pos;
 	struct nvme_id_ns idns;

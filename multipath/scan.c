@@ -10,6 +10,9 @@
 #define PAGE	  4096u
 #define PER_LIST  (PAGE / 4)
 #define MAX_NSIDS (64 * PER_LIST)
+/* After that and twice as long each time a scan is repeated that missed something: two minutes. */
+#define FIRST_RESCAN (500 * NSEC_PER_MSEC)
+#define RESCANS	     8
 
 static void identify(struct assoc *a, uint8_t cns, uint32_t nsid, admin_fn fn)
 {
@@ -21,6 +24,7 @@ static void identify(struct assoc *a, uint8_t cns, uint32_t nsid, admin_fn fn)
 }
 
 static void next_namespace(struct assoc *a);
+static void start(struct assoc *a);
 
 static void drop_unseen(struct assoc *a)
 {
@@ -37,6 +41,24 @@ static void drop_unseen(struct assoc *a)
 	}
 }
 
+static void on_rescan(void *arg)
+{
+	start(arg);
+}
+
+/* No event tells that a namespace could say what it is now. */
+static void rescan_later(struct assoc *a)
+{
+	if (a->rescans == RESCANS) {
+		log_err("upstream %s: namespaces that could not be identified: not tried again",
+			a->up->cfg.name);
+		return;
+	}
+	if (!a->rescan.fn)
+		loop_timer_init(&a->rescan, a->up->ss->mp->control, on_rescan, a);
+	loop_timer_arm(&a->rescan, FIRST_RESCAN << a->rescans++);
+}
+
 static void finish(struct assoc *a)
 {
 	drop_unseen(a);
@@ -45,6 +67,8 @@ static void finish(struct assoc *a)
 		scan_start(a);
 	else
 		assoc_scanned(a);
+	if (a->scan_missed && !a->scan_busy)
+		rescan_later(a);
 }
 
 static void seen(struct assoc *a, const uint8_t *descs)
@@ -64,11 +88,15 @@ static void seen(struct assoc *a, const uint8_t *descs)
 	next_namespace(a);
 }
 
-/* Not for what it is but for once: nothing is learned, and a path that is there stays as it is. */
+/*
+ * Not for what it is but for once: nothing is learned, and a path that is there stays as it is. One
+ * that is not there would have to wait for the next event, so it is asked for again before.
+ */
 static void not_now(struct assoc *a, const char *what, uint16_t status)
 {
 	log_warn("upstream %s: %s of namespace %u failed: %s", a->up->cfg.name, what,
 		 a->nsids[a->nsid_pos], admin_status_str(status));
+	a->scan_missed |= !(status & NVME_DNR);
 	a->nsid_pos++;
 	next_namespace(a);
 }
@@ -164,7 +192,7 @@ static void on_changed_list(struct assoc *a, struct request *req, uint16_t statu
 	identify(a, NVME_IDENTIFY_CNS_NS_ACTIVE_LIST, 0, on_list);
 }
 
-void scan_start(struct assoc *a)
+static void start(struct assoc *a)
 {
 	struct nvme_sqe sqe = {.opcode = nvme_admin_get_log_page};
 
@@ -172,7 +200,16 @@ void scan_start(struct assoc *a)
 	if (a->scan_busy)
 		return;
 	a->scan_busy = true;
+	a->scan_missed = false;
+	if (a->rescan.armed)
+		loop_timer_cancel(&a->rescan);
 	sqe.nsid = htole32(NVME_NSID_ALL);
 	sqe.cdw10 = htole32((PAGE / 4 - 1) << 16 | NVME_LOG_LID_CHANGED_NS);
 	admin_send(a, &sqe, PAGE, a->up->cfg.connect_timeout, on_changed_list);
+}
+
+void scan_start(struct assoc *a)
+{
+	a->rescans = 0;
+	start(a);
 }

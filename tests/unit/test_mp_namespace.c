@@ -171,6 +171,41 @@ static void identify_that_fails_changes_nothing(void **state)
 	WAIT_FOR(world.removed == 1);
 }
 
+/* No event tells that a namespace can be asked again. */
+static void a_namespace_that_fails_once_is_asked_again(void **state)
+{
+	struct upstream *up;
+
+	fake_ctrls[1].ns[2] = (struct fake_ns){true, 1000, 6, 0, false};
+	fake_ctrls[1].descs_status = NVME_STATUS(0, NVME_SC_INTERNAL);
+	up = live_upstream(1);
+	assert_true(TAILQ_EMPTY(&up->paths));
+	pass(3 * NSEC_PER_SEC);
+	fake_ctrls[1].descs_status = 0;
+	WAIT_FOR(world.added == 2);
+	assert_false(up->assoc->rescan.armed);
+}
+
+/* Not for ever, and not when the controller says that it is of no use. */
+static void asking_again_ends(void **state)
+{
+	struct upstream *up;
+
+	fake_ctrls[1].idns_status = NVME_STATUS(0, NVME_SC_INTERNAL);
+	up = live_upstream(1);
+	pass(100 * NSEC_PER_SEC);
+	assert_true(up->assoc->rescan.armed);
+	pass(100 * NSEC_PER_SEC);
+	assert_false(up->assoc->rescan.armed);
+	fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+	settle();
+	assert_true(up->assoc->rescan.armed);
+	fake_ctrls[1].idns_status |= NVME_DNR;
+	pass(10 * NSEC_PER_SEC);
+	assert_false(up->assoc->rescan.armed);
+	assert_true(TAILQ_EMPTY(&up->paths));
+}
+
 /* Controllers before NVMe 1.3 have no descriptors, and say so. */
 static void descriptors_are_optional(void **state)
 {
@@ -494,6 +529,8 @@ int main(void)
 		T(refusals_that_are_no_errors),
 		T(identity_change_cuts_the_path),
 		T(identify_that_fails_changes_nothing),
+		T(a_namespace_that_fails_once_is_asked_again),
+		T(asking_again_ends),
 		T(descriptors_are_optional),
 		T(what_holds_over_all_paths),
 		T(grow),
