@@ -329,7 +329,7 @@ static void insert(struct head_worker *hw, struct fence *f)
 		TAILQ_INSERT_TAIL(&hw->mw->fenced, hw, fences_link);
 	f->hw = hw;
 	TAILQ_INSERT_TAIL(&hw->fences, f, link);
-	stat_add(&hw->stats.fences, 1);
+	stat_add(&hw->stats.fences, f->of == f);
 }
 
 static void drop(struct fence *f)
@@ -339,7 +339,7 @@ static void drop(struct fence *f)
 	TAILQ_REMOVE(&hw->fences, f, link);
 	if (TAILQ_EMPTY(&hw->fences))
 		TAILQ_REMOVE(&hw->mw->fenced, hw, fences_link);
-	stat_sub(&hw->stats.fences, 1);
+	stat_sub(&hw->stats.fences, f->of == f);
 	free(f);
 }
 

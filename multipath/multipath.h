@@ -224,7 +224,7 @@ struct head_stats {
 	stat_t held, held_max; /* waiting without a path */
 	stat_t retried, failed_no_path;
 	stat_t put_off;		     /* told to come again later: too much waits behind fences */
-	stat_t fences;		     /* that are up, copies included */
+	stat_t fences;		     /* that are up, without copies of other workers' */
 	stat_t fenced, fenced_total; /* writes waiting behind one; that ever did */
 	stat_t longest_ns;
 };
