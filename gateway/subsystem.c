@@ -291,6 +291,26 @@ static bool head_policy(void *arg, const struct head *head, enum mp_policy *poli
 	return true;
 }
 
+/*
+ * By what no two controllers have in common. Another gateway may well export the same subsystem,
+ * with the same serial number, and be an upstream.
+ */
+static bool own_controller(void *arg, const struct nvme_id_ctrl *id)
+{
+	const struct subsystem *ss = arg, *own;
+	const struct controller *c;
+	uint64_t cirn;
+
+	memcpy(&cirn, (const uint8_t *)id + NVME_ID_CTRL_CIRN, sizeof(cirn));
+	TAILQ_FOREACH(own, &ss->gw->subsystems, link) {
+		if (strncmp(own->nqn, id->subnqn, sizeof(id->subnqn)))
+			continue;
+		c = subsystem_controller(own, le16toh(id->cntlid));
+		return c && c->ident.cirn == le64toh(cirn);
+	}
+	return false;
+}
+
 static uint32_t assign_nsid(void *arg, const struct ns_ident *id, struct mp_refusal *why)
 {
 	const struct subsystem *ss = arg;
@@ -377,4 +397,5 @@ const struct mp_events subsystem_events = {
 	.head_ana_changed = head_ana_changed,
 	.head_removed = head_removed,
 	.head_policy = head_policy,
+	.own_controller = own_controller,
 };

@@ -322,6 +322,10 @@ void assoc_identified(struct assoc *a)
 			   up->cntlid, twin->cfg.name);
 		return;
 	}
+	if (up->ss->ev->own_controller && up->ss->ev->own_controller(up->ss->ev_arg, &a->id)) {
+		assoc_fail(a, false, "it is a controller of this gateway itself");
+		return;
+	}
 	if (!limits_keep(&a->limits, &up->ss->promised, why, sizeof(why))) {
 		assoc_fail(a, false, "%s", why);
 		return;

@@ -120,6 +120,8 @@ struct mp_events {
 	void (*head_removed)(void *arg, struct head *head); /* head is freed after this */
 	/* Optional: the policy of this namespace instead of the subsystem's; false: none. */
 	bool (*head_policy)(void *arg, const struct head *head, enum mp_policy *policy);
+	/* Optional: is this upstream controller one that the gateway itself offers to hosts? */
+	bool (*own_controller)(void *arg, const struct nvme_id_ctrl *id);
 };
 
 /* ---- control loop ---- */

@@ -195,6 +195,11 @@ class Gateway(StackTest):
             q.sock.close()
             h.sock.close()
 
+    def test_no_upstream_of_itself(self):
+        port, = free_ports(1)
+        self.gateway(port, [tcp_upstream(port, "me", nqn=GW_NQN)])
+        wait_for(lambda: "this gateway itself" in self.paths()[0]["reason"])
+
     def test_unreachable_upstream_is_shown(self):
         ports = free_ports(2)
         self.gateway(ports[1], [tcp_upstream(ports[0], "a")])

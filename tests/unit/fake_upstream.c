@@ -70,6 +70,8 @@ static void identify_ctrl(const struct fake_qp *f, uint8_t *page)
 	id->iorcsz = htole32(1);
 	id->oncs = htole16(c->oncs | (c->no_write_zeroes ? 0 : NVME_CTRL_ONCS_WRITE_ZEROES));
 	id->vwc = 1;
+	if (c->subnqn)
+		strcpy(id->subnqn, c->subnqn);
 	/* Younger than the library's structure. */
 	page[135] = c->ciu;
 	memcpy(page + 136, &cirn, sizeof(cirn));

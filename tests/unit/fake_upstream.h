@@ -46,6 +46,7 @@ struct fake_ctrl {
 	uint16_t kas, cqt;   /* 100 ms units; ms */
 	bool tbkas;	     /* any command restarts the Keep Alive Timer */
 	unsigned numa;	     /* node that it is reached from, plus 1; 0: not known */
+	const char *subnqn;  /* that Identify says; NULL: none */
 	/* Cross-Controller Reset: of itself, and of others through it */
 	uint8_t ciu, ccrl;
 	uint64_t cirn;

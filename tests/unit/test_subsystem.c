@@ -99,6 +99,34 @@ static void nsid_beyond_what_hosts_are_told(void **state)
 	assert_int_equal(nsid_of(7), 1);
 }
 
+static int setup_loop(void **state)
+{
+	defaults();
+	gw_subsys_cfg.cntlid_min = 101; /* of the fake upstream at port 1 */
+	gw_subsys_cfg.cntlid_max = 200;
+	gw_start(6);
+	return 0;
+}
+
+/* An upstream that is a controller of ours would be sent its own I/O. */
+static void no_upstream_of_itself(void **state)
+{
+	struct upstream *up = TAILQ_FIRST(&gw_ss->mp->upstreams);
+	const struct controller *c = host_ctrl(host_controller(FAKE_GW_NQN));
+
+	assert_int_equal(c->ident.cntlid, 101);
+	fake_ctrls[1].subnqn = FAKE_GW_NQN;
+	fake_ctrls[1].cirn = c->ident.cirn + 1; /* another gateway's that exports the same */
+	upstream_reset(up);
+	gw_spin(100);
+	assert_int_equal(up->state, UPSTREAM_LIVE);
+	fake_ctrls[1].cirn = c->ident.cirn;
+	upstream_reset(up);
+	gw_spin(20);
+	assert_int_not_equal(up->state, UPSTREAM_LIVE);
+	assert_non_null(strstr(up->reason, "this gateway itself"));
+}
+
 int main(void)
 {
 #define T(f, with) cmocka_unit_test_setup_teardown(f, with, teardown)
@@ -106,6 +134,7 @@ int main(void)
 		T(all_are_exported, setup_all),
 		T(only_those_configured, setup_two),
 		T(nsid_beyond_what_hosts_are_told, setup_beyond),
+		T(no_upstream_of_itself, setup_loop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
