@@ -103,13 +103,28 @@ static void discovery_part(const struct controller *c, struct nvme_id_ctrl *id)
 	id->maxcmd = htole16(CTRL_ADMIN_QUEUE_MAX);
 }
 
-static void ccr_part(const struct controller *c, struct nvme_id_ctrl *id)
+/*
+ * What is waiting here leaves with its host, but what is out to an upstream goes on. The fences
+ * keep it from doing harm to whatever comes through this gateway; CQT is for those who come by
+ * another way, and cannot have this controller reset. Linux does not look at it (6.12).
+ */
+static uint16_t quiesce_ms(const struct subsystem *ss)
+{
+	uint64_t ns = mp_subsys_quiesce_time(ss->mp), ms = ns / NSEC_PER_MSEC;
+
+	return ms > UINT16_MAX ? UINT16_MAX : (uint16_t)ms;
+}
+
+/* The end of a controller that its host has lost (Base 2.3, 5.4.3; Base 2.1, 3.9). */
+static void ending_part(const struct controller *c, struct nvme_id_ctrl *id)
 {
 	uint64_t cirn = htole64(c->ident.cirn);
+	uint16_t cqt = htole16(quiesce_ms(c->ss));
 	uint8_t *raw = (uint8_t *)id;
 
 	raw[NVME_ID_CTRL_CIU] = c->ident.ciu;
 	memcpy(raw + NVME_ID_CTRL_CIRN, &cirn, sizeof(cirn));
+	memcpy(raw + NVME_ID_CTRL_CQT, &cqt, sizeof(cqt));
 	raw[NVME_ID_CTRL_CCRL] = CTRL_CCR_LIMIT;
 }
 
@@ -136,7 +151,7 @@ static uint16_t id_controller(const struct controller *c, struct request *req)
 	else
 		io_part(c, &id);
 	if (!controller_is_discovery(c))
-		ccr_part(c, &id);
+		ending_part(c, &id);
 	request_copy_in(req, 0, &id, sizeof(id));
 	return 0;
 }

@@ -161,8 +161,7 @@ static void fill_params(const struct upstream *up, struct ini_params *p)
 	p->file_ns = c->file_ns;
 }
 
-/* A local kind has no connection: closing it waits for what is under way. */
-static bool lingers(const struct upstream *up)
+bool upstream_lingers(const struct upstream *up)
 {
 	return up->cfg.transport->trtype != NVMF_TRTYPE_LOOP;
 }
@@ -172,7 +171,7 @@ static void open_conns(struct assoc *a)
 	struct upstream *up = a->up;
 	struct mp *mp = up->ss->mp;
 
-	if (lingers(up))
+	if (upstream_lingers(up))
 		quarantine_open(a);
 	for (unsigned i = 0; i < mp->n; i++) {
 		struct conn *conn = calloc(1, sizeof(*conn));
@@ -182,7 +181,7 @@ static void open_conns(struct assoc *a)
 		conn->mw = &mp->workers[i];
 		conn->assoc = a;
 		conn->serial = a->serial;
-		conn->lingers = lingers(up);
+		conn->lingers = upstream_lingers(up);
 		conn->crdt[1] = le16toh(a->id.crdt1);
 		conn->crdt[2] = le16toh(a->id.crdt2);
 		conn->crdt[3] = le16toh(a->id.crdt3);
@@ -292,7 +291,7 @@ static const struct upstream *same_controller(const struct assoc *a)
 			if (up != a->up && up->assoc && up->assoc->enabled &&
 			    up->assoc->admin->cntlid == a->admin->cntlid &&
 			    !strcmp(up->cfg.nqn, a->up->cfg.nqn) &&
-			    up->cfg.transport == a->up->cfg.transport && lingers(up))
+			    up->cfg.transport == a->up->cfg.transport && upstream_lingers(up))
 				return up;
 	return NULL;
 }

@@ -93,9 +93,14 @@ static void ask_abort(struct conn *conn, struct request *req)
 }
 
 /* How long after io_timeout the Abort may take. */
-static uint64_t grace(const struct conn *conn)
+static uint64_t grace(uint64_t io_timeout)
 {
-	return conn->io_timeout / 2 < 5 * NSEC_PER_SEC ? conn->io_timeout / 2 : 5 * NSEC_PER_SEC;
+	return io_timeout / 2 < 5 * NSEC_PER_SEC ? io_timeout / 2 : 5 * NSEC_PER_SEC;
+}
+
+uint64_t conn_patience(uint64_t io_timeout)
+{
+	return io_timeout ? io_timeout + grace(io_timeout) : UINT64_MAX;
 }
 
 /* All have the same time, so those in front are the next to be late. */
@@ -111,7 +116,7 @@ static void on_expiry(void *arg)
 		uint64_t due = req->submitted + conn->io_timeout;
 
 		if (req->mp_aborted)
-			due += grace(conn);
+			due += grace(conn->io_timeout);
 		if (due <= now && req->mp_aborted) {
 			/* Control closes the qpair as for every other loss; until then `up` keeps
 			 * new commands away. */
@@ -121,7 +126,7 @@ static void on_expiry(void *arg)
 		}
 		if (due <= now) {
 			ask_abort(conn, req);
-			due += grace(conn);
+			due += grace(conn->io_timeout);
 		}
 		if (!next || due < next)
 			next = due;

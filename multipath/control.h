@@ -125,6 +125,8 @@ void upstream_start(struct upstream *up);
 void upstream_live(struct upstream *up);
 void upstream_lost(struct upstream *up, bool final, const char *reason);
 void upstream_put(struct upstream *up);
+/* False: of a local kind. It has no connection, and closing it waits for what is under way. */
+bool upstream_lingers(const struct upstream *up);
 
 /* ---- heads and paths ---- */
 /* The upstream shows this namespace: make, update, move or refuse its path. */

@@ -308,6 +308,13 @@ struct quarantine_info {
 void mp_quarantines(const struct mp *mp, void (*fn)(void *arg, const struct quarantine_info *q),
 		    void *arg);
 
+/*
+ * ns that a command which nobody waits for any more may still be executed for: until its upstream
+ * answers, or is given up and has ended by itself. UINT64_MAX: no bound. Those of local kinds do
+ * not count: what they do is under way in the kernel of this machine, which ends it.
+ */
+uint64_t mp_subsys_quiesce_time(const struct mp_subsys *ss);
+
 /* What every upstream can do (live or last known); false: none has been identified yet. */
 bool mp_subsys_limits(const struct mp_subsys *ss, struct limits *l);
 

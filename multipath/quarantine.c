@@ -38,21 +38,42 @@ struct quarantine {
 	struct loop_timer timer;
 };
 
-static uint64_t time_to_end(const struct assoc *a)
+/* How long a controller that lost us may go on executing; @id: NULL when it is not known. */
+static uint64_t time_to_end(const struct upstream_config *cfg, const struct nvme_id_ctrl *id)
 {
-	const uint8_t *id = (const uint8_t *)&a->id;
-	uint64_t kato = a->up->cfg.keep_alive_tmo, unit;
+	uint64_t kato = cfg->keep_alive_tmo, unit;
 	uint16_t cqt;
 
 	if (!kato)
 		return WAIT_WITHOUT_KEEP_ALIVE;
+	if (!id)
+		return 3 * kato;
 	/* The controller rounds up to its granularity, KAS, 100 ms units. */
-	unit = le16toh(a->id.kas) * 100 * NSEC_PER_MSEC;
+	unit = le16toh(id->kas) * 100 * NSEC_PER_MSEC;
 	if (unit)
 		kato = (kato + unit - 1) / unit * unit;
-	memcpy(&cqt, id + NVME_ID_CTRL_CQT, sizeof(cqt));
-	return (le32toh(a->id.ctratt) & NVME_CTRL_CTRATT_TBKAS ? 3 : 2) * kato +
+	memcpy(&cqt, (const uint8_t *)id + NVME_ID_CTRL_CQT, sizeof(cqt));
+	return (le32toh(id->ctratt) & NVME_CTRL_CTRATT_TBKAS ? 3 : 2) * kato +
 	       le16toh(cqt) * NSEC_PER_MSEC;
+}
+
+uint64_t mp_subsys_quiesce_time(const struct mp_subsys *ss)
+{
+	const struct upstream *up;
+	uint64_t worst = 0;
+
+	TAILQ_FOREACH(up, &ss->upstreams, link) {
+		uint64_t patience = conn_patience(up->cfg.io_timeout), end;
+
+		if (up->cfg.discovery || !upstream_lingers(up))
+			continue;
+		end = time_to_end(&up->cfg, up->have_idctrl ? &up->idctrl : NULL);
+		if (patience > UINT64_MAX - end)
+			return UINT64_MAX;
+		if (patience + end > worst)
+			worst = patience + end;
+	}
+	return worst;
 }
 
 static struct quarantine *find(struct mp *mp, uint64_t serial)
@@ -224,7 +245,7 @@ void quarantine_open(const struct assoc *a)
 	q->cntlid = a->up->cntlid;
 	q->ciu = id[NVME_ID_CTRL_CIU];
 	memcpy(q->cirn, id + NVME_ID_CTRL_CIRN, sizeof(q->cirn));
-	q->wait = time_to_end(a);
+	q->wait = time_to_end(&a->up->cfg, &a->id);
 	loop_timer_init(&q->timer, q->mp->control, on_timer, q);
 	TAILQ_INSERT_TAIL(&q->mp->quarantines, q, link);
 }

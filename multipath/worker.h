@@ -172,6 +172,8 @@ void conn_open(struct conn *conn);
 void conn_close(struct conn *conn);
 /* 0, -EAGAIN (full) or -ENOTCONN */
 int conn_submit(struct conn *conn, struct request *req);
+/* How long a command may be out before the association is given up. */
+uint64_t conn_patience(uint64_t io_timeout);
 /* The request has come back from the conn's qpair. */
 void conn_returned(struct conn *conn, struct request *req, int error);
 

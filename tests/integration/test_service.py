@@ -9,8 +9,9 @@ from wire import ICRESP, Host, icreq, wait_for
 
 RECONNECT_DELAY = 0.3
 GAP = 1.0         # s without a daemon
-KEEP_ALIVE = 1    # s; the front gateway's fences last for 2 of it
-PAUSE_MAX = 8     # s that I/O may stand still for a restart, on a busy machine
+KEEP_ALIVE = 1    # s; the front gateway's fences last for 3 of it, and what is below for CQT:
+IO_TIMEOUT = 2    # 1.5 of this and 3 KEEP_ALIVE
+PAUSE_MAX = 15    # s that I/O may stand still for a restart, on a busy machine
 
 
 class Service(StackTest):
@@ -24,7 +25,9 @@ class Service(StackTest):
         self.ports = dict(zip(("back", "gateway", "front"), free_ports(3)))
 
     def start(self, manager, **env):
-        config = self.gateway_config(self.ports["gateway"], [tcp_upstream(self.ports["back"], "a")])
+        config = self.gateway_config(self.ports["gateway"], [
+            tcp_upstream(self.ports["back"], "a", io_timeout=IO_TIMEOUT,
+                         keep_alive_tmo=KEEP_ALIVE)])
         return self.managed(manager, "gateway", config, **env)
 
     def front(self):

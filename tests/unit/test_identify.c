@@ -96,6 +96,45 @@ static void controller_within_upstream_limits(void **state)
 	assert_int_equal(gw_ss->mp->promised.max_transfer, 1 << 20);
 }
 
+static uint16_t quiesce_time(void)
+{
+	const uint8_t *id = identify(NVME_IDENTIFY_CNS_CTRL, 0);
+
+	return (uint16_t)(id[NVME_ID_CTRL_CQT] | id[NVME_ID_CTRL_CQT + 1] << 8);
+}
+
+/* As long as a command may be out to an upstream, and its upstream may go on after that. */
+static int setup_quiesce(void **state)
+{
+	gw_defaults();
+	fake_ctrls[1].cqt = 1000;
+	for (unsigned i = 0; i < 2; i++) {
+		gw_upstream_cfg[i].mp.io_timeout = (3 - i) * NSEC_PER_SEC;
+		gw_upstream_cfg[i].mp.keep_alive_tmo = 4 * NSEC_PER_SEC;
+	}
+	gw_start(2);
+	admin = host_controller(FAKE_GW_NQN);
+	return 0;
+}
+
+static void quiesce_time_is_the_upstreams(void **state)
+{
+	struct upstream *up = TAILQ_FIRST(&gw_ss->mp->upstreams);
+
+	assert_int_equal(quiesce_time(), 3000 + 1500 + 2 * 4000 + 1000);
+	up->have_idctrl = false; /* nothing is known of its keep-alive */
+	assert_int_equal(quiesce_time(), 3000 + 1500 + 3 * 4000);
+	up->cfg.transport = &ini_fake_local;
+	assert_int_equal(quiesce_time(), 2000 + 1000 + 2 * 4000);
+	up->cfg.transport = &ini_fake;
+	up->cfg.io_timeout = 60 * NSEC_PER_SEC;
+	assert_int_equal(quiesce_time(), UINT16_MAX);
+	up->cfg.io_timeout = 0;
+	assert_int_equal(quiesce_time(), UINT16_MAX);
+	up->cfg.io_timeout = 3 * NSEC_PER_SEC;
+	up->have_idctrl = true;
+}
+
 static int setup_small(void **state)
 {
 	gw_defaults();
@@ -364,6 +403,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(controller_for_linux),
 		T(controller_within_upstream_limits),
+		T_WITH(quiesce_time_is_the_upstreams, setup_quiesce),
 		T_WITH(smallest_mdts_counts, setup_small),
 		T_WITH(size_limits_of_all_upstreams, setup_bounded),
 		T_WITH(ana_log_fits_a_small_transfer, setup_small_config),
