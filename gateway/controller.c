@@ -6,13 +6,12 @@
 
 #include "gateway/admin.h"
 #include "gateway/io.h"
+#include "gateway/shutdown.h"
 #include "transport/log.h"
 
 #define KATO_UNIT_MS	  100u	  /* what KAS says */
 #define DISC_ACTIVITY_MS  120000u /* a discovery controller without keep-alive ends after that */
-#define CSTS_SHST_MASK	  (3u << NVME_CSTS_SHST_SHIFT)
-#define CSTS_SHST_DONE	  ((uint32_t)NVME_CSTS_SHST_CMPLT << NVME_CSTS_SHST_SHIFT)
-#define MDTS_MIN	  8192u /* 4 KiB pages times a power of two, and 0 says: no limit */
+#define MDTS_MIN	  8192u	  /* 4 KiB pages times a power of two, and 0 says: no limit */
 #define MDTS_UNKNOWN	  (128u << 10)
 #define SQES_NVM	  6u
 #define CQES_NVM	  4u
@@ -241,9 +240,11 @@ void controller_set_cc(struct controller *c, uint32_t cc)
 		enable(c);
 	if (!NVME_CC_EN(cc) && NVME_CC_EN(old))
 		reset(c);
-	/* Nothing is cached here: a shutdown is complete at once. */
+	shutdown_forget(c);
 	c->csts &= ~CSTS_SHST_MASK;
-	if (NVME_CC_SHN(cc))
+	if (NVME_CC_SHN(cc) == NVME_CC_SHN_NORMAL && c->ss->mp)
+		shutdown_start(c);
+	else if (NVME_CC_SHN(cc))
 		c->csts |= CSTS_SHST_DONE;
 }
 

@@ -26,8 +26,11 @@
 #define CTRL_ADMIN_QUEUE_MAX   128u /* entries */
 #define CTRL_MIN_ADMIN_ENTRIES 32u
 /* Data segments for admin commands that each host is sure to get (see admin.c) */
-#define CTRL_ADMIN_COMMANDS 8u	/* commands with one segment each, */
-#define CTRL_ADMIN_SEGMENTS 4u	/* or one with as many as the ANA log needs before those */
+#define CTRL_ADMIN_COMMANDS 8u /* commands with one segment each, */
+#define CTRL_ADMIN_SEGMENTS 4u /* or one with as many as the ANA log needs before those */
+#define CSTS_SHST_MASK	    (3u << NVME_CSTS_SHST_SHIFT)
+#define CSTS_SHST_OCCURRING ((uint32_t)NVME_CSTS_SHST_OCCUR << NVME_CSTS_SHST_SHIFT)
+#define CSTS_SHST_DONE	    ((uint32_t)NVME_CSTS_SHST_CMPLT << NVME_CSTS_SHST_SHIFT)
 #define CTRL_READY_TIMEOUT  30u /* CAP.TO and CRTO.CRWMT, 500 ms units */
 
 /* What an Error Information log entry says of a command. */
@@ -82,8 +85,9 @@ struct controller {
 	unsigned nr_queues;	  /* I/O queues there are */
 
 	uint32_t cc, csts;
-	bool enabling;	/* EN was set, RDY is not yet */
-	bool resetting; /* EN was cleared, I/O queues are closing */
+	bool enabling;	   /* EN was set, RDY is not yet */
+	bool resetting;	   /* EN was cleared, I/O queues are closing */
+	uint64_t shutdown; /* of the runs of shutdown.c the one that its host waits for; 0: none */
 
 	/* told at enable, kept while enabled */
 	struct limits limits;

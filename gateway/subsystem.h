@@ -48,6 +48,10 @@ struct subsystem {
 	uint32_t max_nsid;     /* NN; its ANA log must fit a transfer */
 	uint64_t ana_changes;  /* change count of the ANA log */
 	uint64_t ana_group_changes[SUBSYS_MAX_NSID + 1];
+	struct {
+		uint64_t run;  /* the last one, 1.. */
+		unsigned left; /* Flushes of it that are under way */
+	} shutdown;	       /* see shutdown.c */
 	/* Cross-Controller Reset */
 	uint8_t ciu_next;
 	struct controller_ident ended[SUBSYS_ENDED]; /* ring: entry n is at n % size */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "tests/unit/fake_host.h"
+#include "tests/unit/fake_upstream.h"
 
 #define BAD_PARAM (NVME_STATUS(1, NVME_SC_CONNECT_INVALID_PARAM) | NVME_DNR)
 #define BUSY	  NVME_STATUS(1, NVME_SC_CONNECT_CTRL_BUSY)
@@ -369,13 +370,111 @@ static void reset_ends_io_queues_first(void **state)
 	host_io_queue(admin, 1);
 }
 
-static void shutdown_completes(void **state)
+static uint8_t shutdown_status(struct tgt_qpair *admin)
+{
+	return NVME_CSTS_SHST(host_property_get(admin, NVMF_PROP_CSTS, 0)->result);
+}
+
+static struct tgt_qpair *shut_down(uint32_t shn)
 {
 	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
 
-	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE | 1u << NVME_CC_SHN_SHIFT);
-	assert_int_equal(NVME_CSTS_SHST(host_property_get(admin, NVMF_PROP_CSTS, 0)->result),
-			 NVME_CSTS_SHST_CMPLT);
+	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE | shn << NVME_CC_SHN_SHIFT);
+	return admin;
+}
+
+static void unstick(void)
+{
+	for (unsigned port = 1; port < 3; port++) {
+		fake_ctrls[port].stuck = false;
+		fake_look(port);
+	}
+	gw_spin(20);
+}
+
+/* When it is, all upstreams have been flushed. */
+static void shutdown_completes(void **state)
+{
+	struct tgt_qpair *admin;
+
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	admin = shut_down(NVME_CC_SHN_NORMAL);
+	gw_spin(20);
+	assert_int_equal(shutdown_status(admin), NVME_CSTS_SHST_OCCUR);
+	unstick();
+	assert_int_equal(shutdown_status(admin), NVME_CSTS_SHST_CMPLT);
+	assert_int_equal(fake_ctrls[1].flushes, 1);
+	assert_int_equal(fake_ctrls[2].flushes, 1);
+}
+
+/* A Flush that is under way is too early for the second host; a third goes with it. */
+static void shutdowns_share_their_flushes(void **state)
+{
+	struct tgt_qpair *admins[3];
+
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	for (unsigned i = 0; i < 3; i++)
+		admins[i] = shut_down(NVME_CC_SHN_NORMAL);
+	gw_spin(20);
+	assert_int_equal(gw_ss->shutdown.left, 1);
+	unstick();
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(shutdown_status(admins[i]), NVME_CSTS_SHST_CMPLT);
+	assert_int_equal(gw_ss->shutdown.run, 2);
+	assert_int_equal(gw_ss->shutdown.left, 0);
+}
+
+static void abrupt_shutdown_completes_at_once(void **state)
+{
+	struct tgt_qpair *admin;
+
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	admin = shut_down(NVME_CC_SHN_ABRUPT);
+	assert_int_equal(shutdown_status(admin), NVME_CSTS_SHST_CMPLT);
+	unstick();
+	assert_int_equal(fake_ctrls[1].flushes + fake_ctrls[2].flushes, 0);
+}
+
+static void shutdown_that_fails_is_over(void **state)
+{
+	struct tgt_qpair *admin;
+
+	fake_ctrls[1].io_status = fake_ctrls[2].io_status =
+		NVME_STATUS(0, NVME_SC_INTERNAL) | NVME_DNR;
+	admin = shut_down(NVME_CC_SHN_NORMAL);
+	gw_spin(20);
+	assert_int_equal(shutdown_status(admin), NVME_CSTS_SHST_CMPLT);
+}
+
+static void shutdown_that_nobody_waits_for(void **state)
+{
+	struct tgt_qpair *admin;
+
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	admin = shut_down(NVME_CC_SHN_NORMAL);
+	host_property_set(admin, NVMF_PROP_CC, 0);
+	assert_int_equal(shutdown_status(admin), NVME_CSTS_SHST_NORMAL);
+	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE);
+	admin = shut_down(NVME_CC_SHN_NORMAL); /* another controller's */
+	host_close(admin);
+	gw_spin(20);
+	unstick();
+	unstick();
+	assert_int_equal(gw_ss->nr_controllers, 1);
+	assert_int_equal(shutdown_status(TAILQ_FIRST(&gw_ss->controllers)->admin->qp),
+			 NVME_CSTS_SHST_NORMAL);
+}
+
+/* Nor does the end of the gateway wait for it. */
+static void shutdown_at_the_end(void **state)
+{
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	shut_down(NVME_CC_SHN_NORMAL);
+	gw_spin(20);
+	fake_ctrls[1].down = fake_ctrls[2].down = true;
+	fake_cut(1);
+	fake_cut(2);
+	gw_spin(20);
 }
 
 static void disconnect(void **state)
@@ -491,6 +590,11 @@ int main(void)
 		T(enabled_while_resetting),
 		T(reset_ends_io_queues_first),
 		T(shutdown_completes),
+		T(shutdowns_share_their_flushes),
+		T(abrupt_shutdown_completes_at_once),
+		T(shutdown_that_fails_is_over),
+		T(shutdown_that_nobody_waits_for),
+		T(shutdown_at_the_end),
 		T(disconnect),
 		T(losing_the_admin_queue_ends_the_controller),
 		T(keep_alive_expires),
