@@ -106,6 +106,8 @@ struct sim_ctrl {
 	unsigned fault_count;
 	unsigned slow; /* times as slow */
 	bool offers_reset;
+	uint8_t zeroes_limit;		   /* WZSL, of bounded Write Zeroes; 0: of any size */
+	bool limit_changes;		   /* it is another one after a crash */
 	uint64_t flushed[SIM_NAMESPACES];  /* time of the last Flush executed */
 	uint64_t detached[SIM_NAMESPACES]; /* time of the last detaching */
 	uint64_t cut_off[SIM_NAMESPACES];  /* time when it was inaccessible last, but for now */

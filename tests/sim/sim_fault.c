@@ -229,6 +229,8 @@ static void on_end(void *arg)
 
 		sim_heal(c);
 		c->slow = c->fault_count = 0;
+		c->limit_changes = false;
+		c->zeroes_limit = 0;
 		c->attached[1] = true;
 		for (unsigned n = 0; n < SIM_NAMESPACES; n++)
 			set_ana(c, n, NVME_ANA_STATE_OPTIMIZED);

@@ -24,6 +24,7 @@ static uint64_t longest_rest; /* ns, so that the commands last as long as the fa
 static struct client clients[MAX_CLIENTS];
 static unsigned nr_clients, nr_workers, out, done, started;
 static struct loop **workers;
+static unsigned most_zeroes;	    /* blocks that one Write Zeroes may have */
 static bool polite;		    /* no two writes at once to the same block */
 static struct tgt_qpair connection; /* what requests of hosts that may leave point to */
 
@@ -99,11 +100,13 @@ static void choose(struct sim_op *op)
 	unsigned dice = (unsigned)sim_between(0, 99);
 
 	op->ns = sim_chance(75) ? 0 : 1;
-	op->kind = dice < 45   ? SIM_READ
-		   : dice < 90 ? SIM_WRITE
-		   : dice < 96 ? SIM_ZEROES
-			       : SIM_FLUSH;
+	op->kind = dice < 45		      ? SIM_READ
+		   : dice < 90		      ? SIM_WRITE
+		   : dice < 96 && most_zeroes ? SIM_ZEROES
+					      : SIM_FLUSH;
 	op->n = (unsigned)(sim_chance(70) ? 1 : sim_between(1, 4));
+	if (op->kind == SIM_ZEROES && sim_chance(20))
+		op->n = (unsigned)sim_between(1, most_zeroes);
 	op->slba = (unsigned)sim_between(0, SIM_BLOCKS - op->n);
 	if (op->kind == SIM_FLUSH)
 		op->n = 0;
@@ -282,12 +285,30 @@ static void on_think(void *arg)
 		head_submit(hw, req);
 }
 
+/* What hosts are told, as the gateway does it: controllers with less are of no use after that. */
+static void take_limits(void)
+{
+	struct limits l;
+
+	most_zeroes = 0;
+	if (!mp_subsys_limits(sim_ss, &l))
+		return;
+	limits_promise(&sim_ss->promised, &l);
+	if (l.bounded & NVME_CTRL_ONCS_WRITE_ZEROES)
+		most_zeroes = (1u << l.write_zeroes) / SIM_BLOCK_SIZE;
+	else if (l.oncs & NVME_CTRL_ONCS_WRITE_ZEROES)
+		most_zeroes = SIM_BLOCKS;
+	if (most_zeroes > SIM_BLOCKS)
+		most_zeroes = SIM_BLOCKS;
+}
+
 void sim_hosts_start(unsigned n, struct loop **loops, uint64_t duration)
 {
 	memset(clients, 0, sizeof(clients));
 	out = done = started = 0;
 	nr_workers = n;
 	workers = loops;
+	take_limits();
 	nr_clients = (unsigned)sim_between(1, MAX_CLIENTS);
 	polite = sim_chance(50);
 	longest_rest = 2 * duration * nr_clients / (sim_opt.ops / BURST + 1);

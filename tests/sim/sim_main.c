@@ -146,7 +146,7 @@ static void make_engine(void)
 
 static void make_targets(void)
 {
-	bool offers_reset = sim_chance(30);
+	bool offers_reset = sim_chance(30), limits = sim_chance(20);
 
 	sim_target_init();
 	sim_nr_ctrls = (unsigned)sim_between(2, SIM_CTRLS);
@@ -154,8 +154,11 @@ static void make_targets(void)
 	sim_cqt = (uint16_t)sim_between(0, 300);
 	sim_tbkas = sim_chance(30);
 	sim_no_ana = sim_chance(20);
-	for (unsigned i = 0; i < sim_nr_ctrls; i++)
+	for (unsigned i = 0; i < sim_nr_ctrls; i++) {
 		sim_ctrls[i].offers_reset = offers_reset;
+		sim_ctrls[i].limit_changes = limits;
+		sim_ctrls[i].zeroes_limit = limits ? (uint8_t)sim_between(0, 2) : 0;
+	}
 }
 
 static void on_down(void *arg)

@@ -31,7 +31,7 @@ static void identify_ctrl(const struct sim_ctrl *c, const struct sim_ident *iden
 	id->mnan = id->nn = htole32(SIM_NAMESPACES);
 	id->ioccsz = htole32(4);
 	id->iorcsz = htole32(1);
-	id->oncs = htole16(NVME_CTRL_ONCS_WRITE_ZEROES);
+	id->oncs = htole16(c->zeroes_limit ? 0 : NVME_CTRL_ONCS_WRITE_ZEROES);
 	id->vwc = 1;
 	memcpy(page + 386, &cqt, sizeof(cqt));
 	page[135] = ident->ciu;
@@ -64,6 +64,9 @@ void sim_identify(const struct sim_ctrl *c, const struct sim_ident *ident, struc
 	switch (le32toh(req->sqe.cdw10) & 0xff) {
 	case NVME_IDENTIFY_CNS_CTRL:
 		identify_ctrl(c, ident, page);
+		break;
+	case NVME_IDENTIFY_CNS_CSI_CTRL:
+		((struct nvme_id_ctrl_nvm *)page)->wzsl = c->zeroes_limit;
 		break;
 	case NVME_IDENTIFY_CNS_NS_ACTIVE_LIST:
 		for (uint32_t i = nsid + 1, n = 0; i <= SIM_NAMESPACES; i++)

@@ -132,6 +132,10 @@ static void execute_io(struct cmd *cmd)
 		change(cmd, cmd->value);
 		break;
 	case nvme_cmd_write_zeroes:
+		if (c->zeroes_limit &&
+		    blocks_of(&cmd->sqe) * SIM_BLOCK_SIZE > 4096u << c->zeroes_limit)
+			sim_fail("controller %u: %u blocks to be zeroed are beyond its limit",
+				 c->port, blocks_of(&cmd->sqe));
 		change(cmd, SIM_ZERO);
 		break;
 	case nvme_cmd_flush:
@@ -441,6 +445,8 @@ void sim_crash(struct sim_ctrl *c, bool told)
 	struct cmd *cmd;
 
 	c->down = true;
+	if (c->limit_changes)
+		c->zeroes_limit = (uint8_t)sim_between(0, 2);
 	sim_trace("controller %u: crashes", c->port);
 	if (!told)
 		sim_silence(c);
