@@ -115,10 +115,12 @@ check: deps ## build all flavours and run all tests (T="word word": only those n
 	$(MAKE) -j$(JOBS) FLAVOUR=release all build/release/nvmegw-sim
 	$(MAKE) -j$(JOBS) FLAVOUR=asan all units build/asan/nvmegw-sim
 	$(MAKE) -j$(JOBS) FLAVOUR=tsan all units
+	$(MAKE) deb
 	@tests/run.py $(T)
 
-check-vm: deps ## only the test with a real Linux host, in a virtual machine
+check-vm: deps ## only the tests with real Linux hosts, in virtual machines
 	$(MAKE) -j$(JOBS) FLAVOUR=release all
+	$(MAKE) deb
 	@tests/run.py vm
 
 SEEDS ?= 10000

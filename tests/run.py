@@ -108,6 +108,7 @@ def tests():
     yield Test("integration/asan", ["tests/integration/run"], 600, "asan")
     yield Test("integration/release", ["tests/integration/run"], 600)
     yield Test("vm/host", ["python3", "tests/vm/test_host.py"], 600)
+    yield Test("vm/service", ["python3", "tests/vm/test_service.py"], 600)
     yield Test("integration/tsan", ["tests/integration/run", *TSAN_INTEGRATION], 300, "tsan")
     yield Test("sim/release", ["tests/sim/run", "20000"], 300)
     yield Test("sim/asan", ["tests/sim/run", "1000"], 300, "asan")

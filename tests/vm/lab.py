@@ -2,7 +2,7 @@
 """A real Linux host for the tests: Debian's kernel in qemu, driven from here.
 
 qemu emulates in software (TCG), so no privileges and no KVM are needed. The guest is an initramfs
-with the tools a storage admin has; it reaches the services on this machine's 127.0.0.1 as HOST.
+with the tools a storage admin has, or a whole Debian system on a disk; it reaches the services on this machine's 127.0.0.1 as HOST.
 """
 import base64
 import glob
@@ -111,29 +111,33 @@ def which(program):
     return path
 
 
-def initramfs(kernel, modules, programs, files):
+def initramfs(kernel, modules, programs, files, brought=()):
     """The guest's root as a cpio archive; made anew when anything that goes in has changed.
 
-    Programs (names or paths) come with their libraries into PATH, files where they are here.
+    Programs (names or paths) come with their libraries into PATH, files where they are here, and
+    what is brought into /lab.
     """
     init = os.path.join(HERE, "init")
-    kind = hashlib.sha256(repr((modules, programs, files)).encode()).hexdigest()[:8]
+    brought = (os.path.join(HERE, "agent"), *brought)
+    kind = hashlib.sha256(repr((modules, programs, files, brought)).encode()).hexdigest()[:8]
     modules = kernel.module_files(modules)
     programs = [p if "/" in p else which(p) for p in programs]
     busybox = which("busybox")
     state = [(f, os.stat(f).st_size, os.stat(f).st_mtime_ns)
-             for f in (__file__, init, busybox, *programs, *files, *modules)]
+             for f in (__file__, init, busybox, *brought, *programs, *files, *modules)]
     out = os.path.join(CACHE, f"{kind}-" + hashlib.sha256(repr(state).encode()).hexdigest()[:16]
                        + ".cpio")
     if os.path.exists(out):
         return out
     with tempfile.TemporaryDirectory(dir=CACHE) as tmp:
         root = os.path.join(tmp, "root")
-        for folder in ("bin", "dev", "proc", "sys", "run"):
+        for folder in ("bin", "dev", "proc", "sys", "run", "lab"):
             os.makedirs(os.path.join(root, folder))
         shutil.copy(init, root + "/init")
         os.chmod(root + "/init", 0o755)
         shutil.copy(busybox, root + "/bin/busybox")
+        for file in brought:
+            shutil.copy(file, root + "/lab")
         for program in programs:
             inside = program if program.startswith("/usr") else "/bin/" + os.path.basename(program)
             os.makedirs(root + os.path.dirname(inside), exist_ok=True)
@@ -155,6 +159,27 @@ def initramfs(kernel, modules, programs, files):
             os.unlink(old)
         os.rename(tmp + "/cpio", out)
     return out
+
+
+# ---- disk ----
+
+def debian_disk(deb, packages):
+    """
+    The image of a minimal Debian system with these packages and what the package @deb depends on,
+    but not that itself. Made once, which takes a minute.
+    """
+    script = os.path.join(HERE, "disk.sh")
+    depends = sh("dpkg-deb", "-f", deb, "Depends").replace("\n", "")
+    packages = sorted({*packages, *(re.split(r"[ |:]", d.strip())[0] for d in depends.split(","))})
+    with open(script, "rb") as f:
+        key = hashlib.sha256(f.read() + repr(packages).encode()).hexdigest()[:16]
+    image = os.path.join(CACHE, f"disk-{key}.img")
+    if not os.path.exists(image):
+        os.makedirs(CACHE, exist_ok=True)
+        for old in glob.glob(os.path.join(CACHE, "disk-*.img")):
+            os.unlink(old)
+        sh(script, image, *packages)
+    return image
 
 
 # ---- the guest ----
@@ -185,18 +210,21 @@ class Job:
 
 
 def fio_jobs(status, out):
-    """The jobs of the report that fio printed, all of which went well.
+    """The jobs of the reports that fio printed, all of which went well.
 
     Debian 12's fio (3.33) sometimes frees something twice when it exits, after the whole report:
     that tells nothing about the I/O.
     """
-    at = out.find("{")
+    jobs, at = [], out.find("{")
     if at < 0 or status not in (0, 128 + signal.SIGABRT):
         raise LabError(f"fio ended with {status}:\n{out}")
-    try:
-        jobs = json.JSONDecoder().raw_decode(out, at)[0]["jobs"]
-    except ValueError as e:
-        raise LabError(f"fio ended with {status}, without a whole report:\n{out}") from e
+    while at >= 0:
+        try:
+            report, end = json.JSONDecoder().raw_decode(out, at)
+        except ValueError as e:
+            raise LabError(f"fio ended with {status}, without a whole report:\n{out}") from e
+        jobs += report["jobs"]
+        at = out.find("{", end)
     if any(job["error"] for job in jobs):
         raise LabError("fio met errors:\n" + out)
     return jobs
@@ -205,9 +233,14 @@ def fio_jobs(status, out):
 class VM:
     """One guest, up from __enter__ to __exit__. Its console goes to build/vm/NAME.log."""
 
-    def __init__(self, name="guest", modules=(), programs=(), files=(), cmdline="", memory="1G"):
+    def __init__(self, name="guest", modules=(), programs=(), files=(), cmdline="", memory="1G",
+                 brought=(), drives=()):
         self.name, self.modules, self.memory = name, MODULES + tuple(modules), memory
         self.programs, self.files = PROGRAMS + tuple(programs), tuple(files)
+        self.brought = tuple(brought)
+        # /dev/vda and so on; what the guest writes there is gone with it
+        self.drives = [arg for drive in drives
+                       for arg in ("-drive", f"file={drive},format=raw,if=virtio,snapshot=on")]
         self.cmdline = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust_cpu=on "
                         "tsc=reliable " + cmdline)
         self.log = os.path.join(CACHE, name + ".log")
@@ -217,7 +250,7 @@ class VM:
 
     def __enter__(self):
         kernel = Kernel()
-        cpio = initramfs(kernel, self.modules, self.programs, self.files)
+        cpio = initramfs(kernel, self.modules, self.programs, self.files, self.brought)
         self.port, guest_end = socket.socketpair()
         argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
                 "-m", self.memory, "-nodefaults", "-display", "none", "-no-reboot",
@@ -225,7 +258,8 @@ class VM:
                 "-serial", "file:" + self.log,
                 "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
                 "-chardev", f"socket,id=lab,fd={guest_end.fileno()}",
-                "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=lab,name=lab"]
+                "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=lab,name=lab",
+                *self.drives]
         with open(self.log + ".qemu", "wb") as log:
             self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                          pass_fds=[guest_end.fileno()])
