@@ -54,57 +54,140 @@ static int connect_to(const char *path)
 	return -1;
 }
 
-/* ---- one question, one answer ---- */
+/* ---- lines ---- */
 
-static json_t *exchange_lines(int fd, const char *path, const char *request)
+struct client {
+	const char *path;
+	int fd;
+	char *in; /* what has been read and not been taken */
+	size_t in_len, in_size;
+};
+
+/* False with errno set, 0 for the end of the stream. */
+static bool read_more(struct client *c)
 {
-	FILE *in = fdopen(fd, "r");
-	size_t len = strlen(request), size = 0;
-	char *line = NULL;
-	json_t *answer = NULL;
+	ssize_t n;
 
-	if (!in)
-		abort();
-	errno = 0;
-	if (send(fd, request, len, MSG_NOSIGNAL) == (ssize_t)len && getline(&line, &size, in) > 0) {
-		answer = json_loads(line, 0, NULL);
-		if (!answer)
-			complain("the daemon at %s gave an answer that is no JSON; is it "
-				 "nvmegwd?",
-				 path);
-	} else if (errno == EAGAIN) {
-		complain("the daemon at %s has not answered for %d s; see its log", path, PATIENCE);
-	} else {
-		complain("the daemon at %s has hung up%s%s; see its log", path, errno ? ": " : "",
-			 errno ? strerror(errno) : "");
+	if (c->in_len == c->in_size) {
+		c->in_size = 2 * c->in_size + 4096;
+		c->in = realloc(c->in, c->in_size);
+		if (!c->in)
+			abort();
 	}
-	free(line);
-	fclose(in);
-	return answer;
+	errno = 0;
+	n = recv(c->fd, c->in + c->in_len, c->in_size - c->in_len, 0);
+	if (n <= 0)
+		return false;
+	c->in_len += (size_t)n;
+	return true;
 }
 
-static json_t *exchange(const char *path, json_t *request)
+/* Takes the next line; false: it is not all here. *@line is NULL when it is no JSON. */
+static bool take_line(struct client *c, json_t **line)
 {
-	int fd = connect_to(path);
-	json_t *answer = NULL;
-	char *text, *line;
+	const char *end = c->in_len ? memchr(c->in, '\n', c->in_len) : NULL;
+	size_t len;
 
-	if (fd < 0)
-		return NULL;
-	text = json_dumps(request, JSON_COMPACT);
-	if (!text || asprintf(&line, "%s\n", text) < 0)
+	if (!end)
+		return false;
+	len = (size_t)(end - c->in) + 1;
+	*line = json_loadb(c->in, len, 0, NULL);
+	c->in_len -= len;
+	memmove(c->in, c->in + len, c->in_len);
+	return true;
+}
+
+struct client *client_open(const char *socket)
+{
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (!c)
 		abort();
-	answer = exchange_lines(fd, path, line);
+	c->path = socket;
+	c->fd = connect_to(socket);
+	if (c->fd >= 0)
+		return c;
+	free(c);
+	return NULL;
+}
+
+void client_close(struct client *c)
+{
+	close(c->fd);
+	free(c->in);
+	free(c);
+}
+
+int client_fd(const struct client *c)
+{
+	return c->fd;
+}
+
+bool client_hear(struct client *c)
+{
+	return read_more(c) || errno == EAGAIN || errno == EINTR;
+}
+
+json_t *client_line(struct client *c)
+{
+	json_t *line = NULL;
+
+	take_line(c, &line);
+	return line;
+}
+
+/* ---- one question, one answer ---- */
+
+static void say_what_failed(const struct client *c, int err)
+{
+	if (err == EAGAIN)
+		complain("the daemon at %s has not answered for %d s; see its log", c->path,
+			 PATIENCE);
+	else
+		complain("the daemon at %s has hung up%s%s; see its log", c->path, err ? ": " : "",
+			 err ? strerror(err) : "");
+}
+
+static bool say(const struct client *c, const char *text, size_t len)
+{
+	while (len) {
+		ssize_t n = send(c->fd, text, len, MSG_NOSIGNAL);
+
+		if (n < 0)
+			return false;
+		text += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static json_t *exchange(struct client *c, const json_t *request)
+{
+	json_t *answer = NULL;
+	char *text = json_dumps(request, JSON_COMPACT), *line;
+	int len = text ? asprintf(&line, "%s\n", text) : -1;
+	bool lost;
+
+	if (len < 0)
+		abort();
+	lost = !say(c, line, (size_t)len);
+	while (!lost && !take_line(c, &answer))
+		lost = !read_more(c);
+	if (lost)
+		say_what_failed(c, errno);
+	else if (!answer)
+		complain("the daemon at %s gave an answer that is no JSON; is it nvmegwd?",
+			 c->path);
 	free(line);
 	free(text);
 	return answer;
 }
 
-int client_call(const char *socket, const char *method, json_t *params, json_t **result)
+int client_ask(struct client *c, const char *method, json_t *params, json_t **result)
 {
 	json_t *request = json_pack("{s:s, s:i, s:s, s:o}", "jsonrpc", "2.0", "id", 1, "method",
 				    method, "params", params);
-	json_t *answer = exchange(socket, request);
+	json_t *answer = exchange(c, request);
 	int status = 0;
 
 	json_decref(request);
@@ -119,5 +202,19 @@ int client_call(const char *socket, const char *method, json_t *params, json_t *
 		status = EXIT_REFUSED;
 	}
 	json_decref(answer);
+	return status;
+}
+
+int client_call(const char *socket, const char *method, json_t *params, json_t **result)
+{
+	struct client *c = client_open(socket);
+	int status;
+
+	if (!c) {
+		json_decref(params);
+		return EXIT_UNREACHABLE;
+	}
+	status = client_ask(c, method, params, result);
+	client_close(c);
 	return status;
 }

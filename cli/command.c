@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "cli/events.h"
 #include "cli/show.h"
 
 static const struct argument path_arg = {
@@ -30,6 +31,13 @@ static const struct argument policy_arg = {
 	.name = "POLICY",
 	.question = "which policy?",
 	.hint = "failover, round-robin, queue-depth, service-time or numa is expected",
+};
+
+const struct argument option_args[OPTION_COUNT] = {
+	[OPTION_LAST] = {.param = "last",
+			 .name = "--last",
+			 .hint = "a number of events is expected",
+			 .number = true},
 };
 
 static const struct command commands[] = {
@@ -101,6 +109,11 @@ static const struct command commands[] = {
 	 .show = show_controllers,
 	 .help = "the hosts that are connected",
 	 .subsystem = true},
+	{.words = {"events"},
+	 .method = "events.subscribe",
+	 .run = events_run,
+	 .help = "what happens, as it happens; --last N: and the last N events before",
+	 .takes = TAKES(LAST)},
 	{.words = {"version"},
 	 .method = "version",
 	 .show = show_version,

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "cli/options.h"
+
 #define COMMAND_WORDS 2 /* of a command's name at most */
 #define COMMAND_ARGS  2 /* words after it at most */
 
@@ -19,6 +21,8 @@ struct argument {
 };
 
 extern const struct argument namespace_arg;
+/* Those of enum OPTION_*; without a name, the option is not a parameter of the method. */
+extern const struct argument option_args[OPTION_COUNT];
 
 struct command {
 	const char *method;
@@ -28,6 +32,9 @@ struct command {
 	const struct argument *args[COMMAND_ARGS];
 	bool subsystem; /* takes --subsystem */
 	bool namespace; /* takes --namespace */
+	unsigned takes; /* which other options: TAKES(...) */
+	/* Instead of asking once and showing the result; @params are taken over. An exit status. */
+	int (*run)(const struct options *o, json_t *params);
 };
 
 #define COMMAND_NAME_MAX 64

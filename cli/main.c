@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/complain.h"
 #include "cli/complete.h"
+#include "cli/options.h"
 #include "transport/version.h"
 
 #define DEFAULT_SOCKET "/run/nvmegw/control.sock"
@@ -29,32 +30,33 @@ static const char more_usage[] =
 	"  -o, --output table|json  for people or for scripts (table)\n"
 	"  --subsystem NQN          only what belongs to this exported subsystem\n"
 	"  --namespace NSID         only this namespace\n"
+	"  --last N                 also the last N events\n"
 	"  -V, --version            print the version of this tool and exit\n"
 	"  -h, --help               print this, or that of a command, and exit\n"
 	"\n"
 	"Exit status: 0 done, 1 refused by the daemon, 2 wrong usage, 3 no daemon reached.\n";
 
-struct options {
-	const char *socket, *subsystem, *namespace;
-	bool json, help;
-	char **words; /* what is no option */
-	int nr_words;
-};
-
 /* ---- options ---- */
 
-static bool is_json(const char *word)
+static enum output parse_output(const char *word)
 {
-	if (strcmp(word, "json") && strcmp(word, "table"))
-		bad_usage("--output %s: table or json is expected", word);
-	return !strcmp(word, "json");
+	static const char *const names[] = {[OUTPUT_TABLE] = "table", [OUTPUT_JSON] = "json"};
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(word, names[i]))
+			return i;
+	bad_usage("--output %s: table or json is expected", word);
 }
+
+/* Options without a letter */
+enum { LONG_SUBSYSTEM = 256, LONG_NAMESPACE, LONG_MORE /* and OPTION_* */ };
 
 static const struct option longs[] = {
 	{"socket", required_argument, NULL, 's'},
 	{"output", required_argument, NULL, 'o'},
-	{"subsystem", required_argument, NULL, 'S'},
-	{"namespace", required_argument, NULL, 'N'},
+	{"subsystem", required_argument, NULL, LONG_SUBSYSTEM},
+	{"namespace", required_argument, NULL, LONG_NAMESPACE},
+	{"last", required_argument, NULL, LONG_MORE + OPTION_LAST},
 	{"version", no_argument, NULL, 'V'},
 	{"help", no_argument, NULL, 'h'},
 	{0},
@@ -70,12 +72,12 @@ static void parse_options(int argc, char **argv, struct options *o)
 			o->socket = optarg;
 			break;
 		case 'o':
-			o->json = is_json(optarg);
+			o->output = parse_output(optarg);
 			break;
-		case 'S':
+		case LONG_SUBSYSTEM:
 			o->subsystem = optarg;
 			break;
-		case 'N':
+		case LONG_NAMESPACE:
 			o->namespace = optarg;
 			break;
 		case 'V':
@@ -84,8 +86,11 @@ static void parse_options(int argc, char **argv, struct options *o)
 		case 'h':
 			o->help = true;
 			break;
-		default:
+		case '?':
 			bad_usage("\"nvmegw --help\" lists the options");
+		default:
+			o->value[c - LONG_MORE] = optarg ? optarg : "";
+			break;
 		}
 	}
 	o->words = argv + optind;
@@ -161,6 +166,9 @@ static void check_usage(const struct command *c, const struct options *o, int us
 		bad_usage("%s does not take --subsystem", name);
 	if (o->namespace && !c->namespace)
 		bad_usage("%s does not take --namespace", name);
+	for (unsigned i = 0; i < OPTION_COUNT; i++)
+		if (o->value[i] && !(c->takes & 1u << i))
+			bad_usage("%s does not take %s", name, option_args[i].name);
 }
 
 /* The command's parameters; ends the program when the words do not fit it. */
@@ -175,6 +183,9 @@ static json_t *params_of(const struct command *c, const struct options *o, int u
 		set_text(params, "subsystem", o->subsystem);
 	if (o->namespace)
 		set_argument(params, &namespace_arg, o->namespace);
+	for (unsigned i = 0; i < OPTION_COUNT; i++)
+		if (o->value[i] && option_args[i].param)
+			set_argument(params, &option_args[i], o->value[i]);
 	return params;
 }
 
@@ -203,10 +214,12 @@ static int run(const struct options *o)
 	c = command_find(o->words, o->nr_words, &used);
 	if (!c)
 		return no_command(o);
+	if (c->run)
+		return c->run(o, params_of(c, o, used));
 	status = client_call(o->socket, c->method, params_of(c, o, used), &result);
 	if (status)
 		return status;
-	if (o->json)
+	if (o->output == OUTPUT_JSON)
 		print_json(result);
 	else
 		c->show(result);

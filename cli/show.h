@@ -19,6 +19,7 @@ void show_namespaces(const json_t *result);
 void show_namespace(const json_t *result);
 void show_policy(const json_t *result);
 void show_controllers(const json_t *result);
+void show_event(const json_t *event);
 
 /* Of rows with "paths" and "usable_paths". */
 enum colour show_paths_colour(const json_t *row);

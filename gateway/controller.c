@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "gateway/admin.h"
+#include "gateway/event_of.h"
 #include "gateway/io.h"
 #include "gateway/shutdown.h"
 #include "transport/log.h"
@@ -312,6 +313,7 @@ struct controller *controller_new(struct subsystem *ss, struct host_queue *q, co
 	controller_set_kato(c, kato);
 	log_info("controller %u of %s: connected by %s from %s", cntlid, ss->nqn, hostnqn,
 		 queue_peer(q, peer));
+	events_emit(ss->gw->events, EVENT_HOST_CONNECTED, event_of_host(c, ""));
 	return c;
 }
 
@@ -349,6 +351,7 @@ void controller_end(struct controller *c, const char *reason)
 		return;
 	c->dying = true;
 	log_info("controller %u of %s: ended: %s", c->ident.cntlid, c->ss->nqn, reason);
+	events_emit(c->ss->gw->events, EVENT_HOST_DISCONNECTED, event_of_host(c, reason));
 	loop_timer_cancel(&c->keep_alive);
 	if (c->admin)
 		queue_close(c->admin, reason);

@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "gateway/admin.h"
+#include "gateway/event_of.h"
 #include "gateway/http.h"
 #include "gateway/rpc.h"
 #include "gateway/state.h"
@@ -273,6 +274,7 @@ struct gateway *gateway_new(const struct gw_config *cfg)
 		abort();
 	gw->cfg = cfg;
 	gw->disc_genctr = 1;
+	gw->events = events_new();
 	TAILQ_INIT(&gw->subsystems);
 	TAILQ_INIT(&gw->strangers);
 	/* All that can fail comes before anything that would have to be ended in order. */
@@ -284,6 +286,7 @@ struct gateway *gateway_new(const struct gw_config *cfg)
 	admin_init(gw);
 	gw->started = loop_now(gw->control);
 	gw->started_at = time(NULL);
+	events_emit(gw->events, EVENT_DAEMON_START, event_of_daemon());
 	start_subsystems(gw);
 	return gw;
 }
@@ -309,6 +312,7 @@ void gateway_free(struct gateway *gw)
 		TAILQ_REMOVE(&gw->subsystems, ss, link);
 		subsystem_free(ss);
 	}
+	events_free(gw->events);
 	free(gw->listeners);
 	free(gw);
 }
@@ -383,6 +387,7 @@ void gateway_stop(struct gateway *gw)
 	log_notice("stopping");
 	sd_notify(0, "STOPPING=1");
 	gw->stopping = true;
+	events_emit(gw->events, EVENT_DAEMON_STOP, event_of_daemon());
 	unlisten_all(gw);
 	discovery_changed(gw);
 	TAILQ_FOREACH(ss, &gw->subsystems, link)

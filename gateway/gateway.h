@@ -18,6 +18,7 @@
 #include "transport/pool.h"
 #include "transport/version.h"
 
+struct events;
 struct host_queue;
 struct http;
 struct rpc;
@@ -45,8 +46,9 @@ struct gateway {
 	unsigned nr_workers;
 	struct mp *mp;
 	struct state *state; /* NSIDs that survive restarts */
-	struct rpc *rpc;     /* control socket; NULL: none */
-	struct http *http;   /* status page and metrics; NULL: none */
+	struct events *events;
+	struct rpc *rpc;   /* control socket; NULL: none */
+	struct http *http; /* status page and metrics; NULL: none */
 	struct gw_listener *listeners;
 	unsigned nr_listeners;
 	TAILQ_HEAD(, subsystem) subsystems; /* exported ones, in configured order */

@@ -3,7 +3,7 @@
  * The control socket's connections. Each has one request in the making and one answer on its way at
  * most: nothing is read while an answer waits for the client to take it, and each turn of the loop
  * answers one request of a connection. So neither a flood nor a client that does not read costs
- * more than that.
+ * more than that. Events go out in the same way, a few at a time, and wait where everybody's do.
  */
 #include "gateway/rpc.h"
 
@@ -17,6 +17,8 @@
 
 #include "gateway/gateway.h"
 #include "gateway/rpc_answer.h"
+#include "gateway/rpc_events.h"
+#include "gateway/rpc_methods.h"
 #include "gateway/rpc_socket.h"
 #include "transport/log.h"
 
@@ -27,8 +29,11 @@ struct rpc_conn {
 	struct rpc *rpc;
 	struct loop_fd watch;
 	struct loop_timer stall;
-	bool ended; /* nothing more is read */
-	char *out;  /* the answer; NULL: none */
+	struct rpc_caller caller;
+	struct event_reader events;
+	bool ended;	/* nothing more is read */
+	bool answering; /* what goes out is an answer, and no events */
+	char *out;	/* NULL: nothing */
 	size_t out_len, out_pos;
 	size_t in_len;
 	char in[RPC_MAX_LINE + 1]; /* with the newline */
@@ -49,6 +54,7 @@ static void drop(struct rpc_conn *c)
 {
 	int fd = c->watch.fd;
 
+	event_reader_close(&c->events);
 	TAILQ_REMOVE(&c->rpc->conns, c, link);
 	c->rpc->nr_conns--;
 	loop_fd_fini(&c->watch);
@@ -77,10 +83,18 @@ static void put_answer(struct rpc_conn *c, json_t *answer)
 	c->out_len = strlen(c->out);
 	c->out[c->out_len++] = '\n'; /* where the zero was */
 	c->out_pos = 0;
+	c->answering = true;
+}
+
+static void put_events(struct rpc_conn *c)
+{
+	c->out = rpc_event_lines(&c->events, &c->out_len);
+	c->out_pos = 0;
+	c->answering = false;
 }
 
 /* False: the connection is lost. */
-static bool send_answer(struct rpc_conn *c)
+static bool send_out(struct rpc_conn *c)
 {
 	ssize_t n;
 
@@ -127,7 +141,7 @@ static void answer_next(struct rpc_conn *c)
 	size_t n = whole_line(c);
 
 	if (n) {
-		json_t *answer = rpc_answer(c->rpc->gw, c->in, n);
+		json_t *answer = rpc_answer(&c->caller, c->in, n);
 
 		c->in_len -= n;
 		memmove(c->in, c->in + n, c->in_len);
@@ -139,16 +153,29 @@ static void answer_next(struct rpc_conn *c)
 	}
 }
 
-/* For room in the socket when there is something to answer, else for requests. */
+/* An answer is due, and nothing is read before it is taken. */
+static bool answering(const struct rpc_conn *c)
+{
+	return (c->out && c->answering) || whole_line(c);
+}
+
+/*
+ * For room in the socket when there is something to say, else for requests. Events may wait for as
+ * long as they please: it is the reader who loses some.
+ */
 static void wait_on(struct rpc_conn *c)
 {
-	bool busy = c->out || whole_line(c);
+	unsigned want = c->out || event_reader_ready(&c->events) ? LOOP_WRITE : 0;
 
-	loop_fd_want(&c->watch, busy ? LOOP_WRITE : LOOP_READ);
-	if (busy)
+	if (answering(c)) {
+		loop_fd_want(&c->watch, LOOP_WRITE);
 		loop_timer_arm(&c->stall, RPC_STALL_MS * NSEC_PER_MSEC);
-	else
-		loop_timer_cancel(&c->stall);
+		return;
+	}
+	if (c->in_len < sizeof(c->in))
+		want |= LOOP_READ;
+	loop_fd_want(&c->watch, want);
+	loop_timer_cancel(&c->stall);
 }
 
 static void on_ready(void *arg, unsigned events)
@@ -157,16 +184,25 @@ static void on_ready(void *arg, unsigned events)
 
 	TAILQ_REMOVE(&c->rpc->conns, c, link);
 	TAILQ_INSERT_TAIL(&c->rpc->conns, c, link);
-	if ((events & LOOP_READ && !receive(c)) || !send_answer(c)) {
+	if ((events & LOOP_READ && !receive(c)) || !send_out(c)) {
 		drop(c);
 		return;
 	}
 	if (!c->out)
 		answer_next(c);
-	if (!send_answer(c) || (c->ended && !c->in_len && !c->out))
+	if (!c->out)
+		put_events(c);
+	if (!send_out(c) || (c->ended && !answering(c)))
 		drop(c);
 	else
 		wait_on(c);
+}
+
+static void on_event(void *arg)
+{
+	struct rpc_conn *c = arg;
+
+	loop_fd_want(&c->watch, c->watch.want | LOOP_WRITE);
 }
 
 /* ---- accepting ---- */
@@ -184,6 +220,9 @@ static void conn_new(struct rpc *rpc, int fd)
 	}
 	memset(c, 0, offsetof(struct rpc_conn, in)); /* not the memory of a request to come */
 	c->rpc = rpc;
+	c->caller = (struct rpc_caller){rpc->gw, &c->events};
+	c->events.there = on_event;
+	c->events.arg = c;
 	loop_timer_init(&c->stall, rpc->gw->control, on_stall, c);
 	loop_fd_init(&c->watch, rpc->gw->control, fd, on_ready, c);
 	TAILQ_INSERT_TAIL(&rpc->conns, c, link);

@@ -71,7 +71,8 @@ static bool check_params(const struct rpc_method *m, const json_t *params, struc
 
 /* ---- requests ---- */
 
-static json_t *call(struct gateway *gw, const char *name, json_t *given, struct rpc_error *err)
+static json_t *call(struct rpc_caller *caller, const char *name, json_t *given,
+		    struct rpc_error *err)
 {
 	const struct rpc_method *m = rpc_method(name);
 	json_t *params, *result = NULL;
@@ -82,7 +83,8 @@ static json_t *call(struct gateway *gw, const char *name, json_t *given, struct 
 	}
 	params = given ? json_incref(given) : json_object();
 	if (check_params(m, params, err))
-		result = m->call(gw, params, err);
+		result = m->call_from ? m->call_from(caller, params, err)
+				      : m->call(caller->gw, params, err);
 	json_decref(params);
 	return result;
 }
@@ -127,7 +129,7 @@ static json_t *answer(json_t *id, json_t *result, const struct rpc_error *err)
 	return a;
 }
 
-static json_t *answer_request(struct gateway *gw, json_t *req)
+static json_t *answer_request(struct rpc_caller *caller, json_t *req)
 {
 	json_t *id = json_object_get(req, "id"), *result;
 	const char *problem = invalid(req);
@@ -137,7 +139,7 @@ static json_t *answer_request(struct gateway *gw, json_t *req)
 		rpc_fail(&err, RPC_INVALID_REQUEST, "%s", problem);
 		return answer(valid_id(id) ? id : NULL, NULL, &err);
 	}
-	result = call(gw, json_string_value(json_object_get(req, "method")),
+	result = call(caller, json_string_value(json_object_get(req, "method")),
 		      json_object_get(req, "params"), &err);
 	if (id)
 		return answer(id, result, &err);
@@ -145,7 +147,7 @@ static json_t *answer_request(struct gateway *gw, json_t *req)
 	return NULL;
 }
 
-json_t *rpc_answer(struct gateway *gw, const char *text, size_t len)
+json_t *rpc_answer(struct rpc_caller *caller, const char *text, size_t len)
 {
 	json_error_t e;
 	json_t *req = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e), *a;
@@ -155,7 +157,7 @@ json_t *rpc_answer(struct gateway *gw, const char *text, size_t len)
 		rpc_fail(&err, RPC_PARSE, "not JSON at byte %d: %s", e.position, e.text);
 		return answer(NULL, NULL, &err);
 	}
-	a = answer_request(gw, req);
+	a = answer_request(caller, req);
 	json_decref(req);
 	return a;
 }

@@ -6,10 +6,10 @@
 #include <jansson.h>
 #include <stddef.h>
 
-struct gateway;
+struct rpc_caller;
 
 /* The answer to a request of @len bytes, the caller's to free; NULL: none is due. */
-json_t *rpc_answer(struct gateway *gw, const char *text, size_t len);
+json_t *rpc_answer(struct rpc_caller *caller, const char *text, size_t len);
 /* The same for a request that was not read to its end. */
 json_t *rpc_answer_too_long(void);
 

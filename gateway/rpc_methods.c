@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/event_of.h"
+#include "gateway/rpc_events.h"
 #include "gateway/rpc_namespace.h"
 #include "gateway/rpc_path.h"
 #include "gateway/rpc_show.h"
@@ -96,6 +98,7 @@ static json_t *set_admin(struct gateway *gw, const json_t *params, enum path_adm
 		return NULL;
 	log_notice("path %s/%u: %s", p.up->cfg.name, p.path->nsid, path_admin_name(admin));
 	path_set_admin(p.path, admin);
+	events_emit(gw->events, EVENT_PATH_ADMIN, event_of_path(p.ss, p.path));
 	return show_path(gw, &p);
 }
 
@@ -123,6 +126,7 @@ static json_t *set_weight(struct gateway *gw, const json_t *params, struct rpc_e
 		return NULL;
 	log_notice("path %s/%u: weight %u", p.up->cfg.name, p.path->nsid, weight);
 	path_set_weight(p.path, weight);
+	events_emit(gw->events, EVENT_PATH_ADMIN, event_of_path(p.ss, p.path));
 	return show_path(gw, &p);
 }
 
@@ -199,6 +203,7 @@ static json_t *set_one_policy(struct gateway *gw, const json_t *params, enum mp_
 		return NULL;
 	log_notice("namespace %u of %s: policy %s", h->nsid, ss->nqn, mp_policy_name(policy));
 	head_set_policy(h, policy);
+	events_emit(gw->events, EVENT_POLICY_SET, event_of_policy(ss, h));
 	return show_policy(ss, policy, h->nsid);
 }
 
@@ -216,6 +221,7 @@ static json_t *set_policy(struct gateway *gw, const json_t *params, struct rpc_e
 		return NULL;
 	log_notice("subsystem %s: policy %s", ss->nqn, mp_policy_name(policy));
 	mp_subsys_set_policy(ss->mp, policy);
+	events_emit(gw->events, EVENT_POLICY_SET, event_of_policy(ss, NULL));
 	return show_policy(ss, policy, 0);
 }
 
@@ -270,20 +276,26 @@ static const struct rpc_param policy_params[] = {
 	{0},
 };
 
+static const struct rpc_param events_params[] = {
+	{.name = "last", .max = EVENTS_KEPT, .optional = true},
+	{0},
+};
+
 static const struct rpc_method methods[] = {
-	{"status", get_status, no_params},
-	{"version", get_version, no_params},
-	{"path.list", list_paths, list_params},
-	{"path.show", get_path, path_params},
-	{"path.enable", enable_path, path_params},
-	{"path.standby", standby_path, path_params},
-	{"path.disable", disable_path, path_params},
-	{"path.weight", set_weight, weight_params},
-	{"path.reset", reset_path, path_params},
-	{"namespace.list", list_namespaces, list_params},
-	{"namespace.show", get_namespace, namespace_params},
-	{"policy.set", set_policy, policy_params},
-	{"controller.list", list_controllers, list_params},
+	{"status", .call = get_status, .params = no_params},
+	{"version", .call = get_version, .params = no_params},
+	{"path.list", .call = list_paths, .params = list_params},
+	{"path.show", .call = get_path, .params = path_params},
+	{"path.enable", .call = enable_path, .params = path_params},
+	{"path.standby", .call = standby_path, .params = path_params},
+	{"path.disable", .call = disable_path, .params = path_params},
+	{"path.weight", .call = set_weight, .params = weight_params},
+	{"path.reset", .call = reset_path, .params = path_params},
+	{"namespace.list", .call = list_namespaces, .params = list_params},
+	{"namespace.show", .call = get_namespace, .params = namespace_params},
+	{"policy.set", .call = set_policy, .params = policy_params},
+	{"controller.list", .call = list_controllers, .params = list_params},
+	{"events.subscribe", .call_from = rpc_subscribe, .params = events_params},
 	{0},
 };
 

@@ -6,9 +6,16 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "gateway/events.h"
 #include "gateway/rpc_error.h"
 
 struct gateway;
+
+/* The connection that asks. */
+struct rpc_caller {
+	struct gateway *gw;
+	struct event_reader *events; /* what it has subscribed to */
+};
 
 struct rpc_param {
 	const char *name;
@@ -20,6 +27,9 @@ struct rpc_method {
 	const char *name;
 	/* The result, or NULL with @err set. @params is an object that fits the list below. */
 	json_t *(*call)(struct gateway *gw, const json_t *params, struct rpc_error *err);
+	/* Instead, of one that concerns the connection. */
+	json_t *(*call_from)(struct rpc_caller *caller, const json_t *params,
+			     struct rpc_error *err);
 	const struct rpc_param *params; /* end with one without a name */
 };
 

@@ -26,5 +26,7 @@ void rpc_put_upstream(json_t *o, const struct subsystem *ss, const struct upstre
 /* Loop time since when the upstream is in its state. */
 uint64_t rpc_upstream_since(const struct upstream *up);
 unsigned rpc_usable_paths(const struct head *h);
+/* One word; the reason tells the rest. */
+const char *rpc_path_state(const struct rpc_path *p);
 
 #endif

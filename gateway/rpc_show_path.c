@@ -5,8 +5,7 @@
 #include "gateway/rpc_value.h"
 #include "multipath/ana.h"
 
-/* One word; the reason tells the rest. */
-static const char *state_of(const struct rpc_path *p)
+const char *rpc_path_state(const struct rpc_path *p)
 {
 	const struct path *path = p->path;
 
@@ -51,7 +50,7 @@ static void put_state(json_t *o, const struct gateway *gw, const struct rpc_path
 {
 	const struct path *path = p->path;
 
-	rpc_put_text(o, "state", state_of(p));
+	rpc_put_text(o, "state", rpc_path_state(p));
 	rpc_put_bool(o, "usable", path && path->usable);
 	if (path)
 		rpc_put_text(o, "reason", path->reason);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "gateway/admin.h"
+#include "gateway/event_of.h"
 #include "gateway/state.h"
 #include "multipath/control.h"
 #include "transport/log.h"
@@ -355,9 +356,8 @@ static void note_changed(struct controller *c, uint32_t nsid)
 	aer_raise(c, AEN_NS);
 }
 
-static void head_ana_changed(void *arg, struct head *head)
+static void tell_ana(struct subsystem *ss, const struct head *head)
 {
-	struct subsystem *ss = arg;
 	struct controller *c;
 
 	ss->ana_changes++;
@@ -366,20 +366,37 @@ static void head_ana_changed(void *arg, struct head *head)
 		aer_raise(c, AEN_ANA);
 }
 
-static void head_changed(void *arg, struct head *head)
+static void tell_changed(struct subsystem *ss, const struct head *head)
 {
-	struct subsystem *ss = arg;
 	struct controller *c;
 
 	TAILQ_FOREACH(c, &ss->controllers, link)
 		note_changed(c, head->nsid);
 }
 
+static void emit(const struct subsystem *ss, enum event_type type, const struct head *head)
+{
+	events_emit(ss->gw->events, type, event_of_namespace(ss, head));
+}
+
+static void head_ana_changed(void *arg, struct head *head)
+{
+	tell_ana(arg, head);
+	emit(arg, EVENT_NAMESPACE_ANA, head);
+}
+
+static void head_changed(void *arg, struct head *head)
+{
+	tell_changed(arg, head);
+	emit(arg, EVENT_NAMESPACE_CHANGED, head);
+}
+
 /* The ANA event goes first: a host that looks at the new namespace has to know its group. */
 static void head_added(void *arg, struct head *head)
 {
-	head_ana_changed(arg, head);
-	head_changed(arg, head);
+	tell_ana(arg, head);
+	tell_changed(arg, head);
+	emit(arg, EVENT_NAMESPACE_ADDED, head);
 }
 
 static void head_removed(void *arg, struct head *head)
@@ -387,7 +404,32 @@ static void head_removed(void *arg, struct head *head)
 	struct subsystem *ss = arg;
 
 	ss->ana_changes++;
-	head_changed(arg, head);
+	tell_changed(ss, head);
+	emit(ss, EVENT_NAMESPACE_REMOVED, head);
+}
+
+/* ---- paths and upstreams: for those who watch ---- */
+
+static void path_changed(void *arg, struct path *p, enum path_change what)
+{
+	static const enum event_type types[] = {
+		[PATH_CHANGE_USE] = EVENT_PATH_DOWN,
+		[PATH_CHANGE_RANK] = EVENT_PATH_RANK,
+		[PATH_CHANGE_ANA] = EVENT_PATH_ANA,
+		[PATH_CHANGE_REFUSED] = EVENT_PATH_REFUSED,
+		[PATH_CHANGE_REMOVED] = EVENT_PATH_REMOVED,
+	};
+	bool up = what == PATH_CHANGE_USE && p->usable;
+	struct subsystem *ss = arg;
+
+	events_emit(ss->gw->events, up ? EVENT_PATH_UP : types[what], event_of_path(ss, p));
+}
+
+static void upstream_changed(void *arg, const struct upstream *up)
+{
+	const struct subsystem *ss = arg;
+
+	events_emit(ss->gw->events, EVENT_UPSTREAM_STATE, event_of_upstream(ss, up));
 }
 
 const struct mp_events subsystem_events = {
@@ -398,4 +440,6 @@ const struct mp_events subsystem_events = {
 	.head_removed = head_removed,
 	.head_policy = head_policy,
 	.own_controller = own_controller,
+	.path_changed = path_changed,
+	.upstream_changed = upstream_changed,
 };

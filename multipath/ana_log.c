@@ -59,7 +59,10 @@ static void apply_groups(struct assoc *a, const struct groups *groups)
 
 		if (state == p->ana_state && !p->suspect)
 			continue;
-		p->ana_state = state;
+		if (state != p->ana_state) {
+			p->ana_state = state;
+			path_tell(p, PATH_CHANGE_ANA);
+		}
 		if (p->head)
 			rank_batch_add(&batch, p);
 	}

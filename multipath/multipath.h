@@ -109,6 +109,15 @@ struct mp_refusal {
 	bool expected; /* it is meant to be so, or soon will not be so any more: no error */
 };
 
+/* What has happened to a path; it says itself how it is now. */
+enum path_change {
+	PATH_CHANGE_USE, /* usable or not */
+	PATH_CHANGE_RANK,
+	PATH_CHANGE_ANA,
+	PATH_CHANGE_REFUSED,
+	PATH_CHANGE_REMOVED, /* freed after this */
+};
+
 /* What the gateway is told, on the control loop. */
 struct mp_events {
 	/* The NSID to export this namespace under, or 0 (and *why) not to. Asked once per head. */
@@ -122,6 +131,10 @@ struct mp_events {
 	bool (*head_policy)(void *arg, const struct head *head, enum mp_policy *policy);
 	/* Optional: is this upstream controller one that the gateway itself offers to hosts? */
 	bool (*own_controller)(void *arg, const struct nvme_id_ctrl *id);
+	/* Optional. They are told in the middle of it: nothing may be changed from within. */
+	void (*path_changed)(void *arg, struct path *path, enum path_change what);
+	/* Its state; not that it is tried once more, with the same result. */
+	void (*upstream_changed)(void *arg, const struct upstream *up);
 };
 
 /* ---- control loop ---- */

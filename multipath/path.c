@@ -131,9 +131,18 @@ static void detach(struct path *p)
 	retire_lanes(p);
 }
 
+void path_tell(struct path *p, enum path_change what)
+{
+	const struct mp_subsys *ss = p->up->ss;
+
+	if (ss->ev->path_changed)
+		ss->ev->path_changed(ss->ev_arg, p, what);
+}
+
 void path_remove(struct path *p)
 {
 	log_notice("path %s/%u: removed", p->up->cfg.name, p->nsid);
+	path_tell(p, PATH_CHANGE_REMOVED);
 	TAILQ_REMOVE(&p->up->paths, p, up_link);
 	detach(p);
 	p->removed = true;
@@ -148,6 +157,7 @@ static void refuse(struct path *p, const struct mp_refusal *why)
 		 p->nsid, why->reason);
 	p->changed = loop_now(p->up->ss->mp->control);
 	snprintf(p->reason, sizeof(p->reason), "%s", why->reason);
+	path_tell(p, PATH_CHANGE_REFUSED);
 }
 
 /* The place in the head by the configured order of upstreams, then NSID. */
@@ -340,7 +350,8 @@ void path_judge(struct path *p)
 {
 	char buf[sizeof(p->reason)] = "";
 	const char *why = unusable(p, buf, sizeof(buf)), *last = NULL;
-	uint8_t rank;
+	bool was_usable = p->usable;
+	uint8_t rank, old = p->rank;
 
 	if (p->usable != !why)
 		log_notice("path %s/%u of namespace %u: %s%s", p->up->cfg.name, p->nsid,
@@ -357,6 +368,10 @@ void path_judge(struct path *p)
 	p->rank = rank;
 	p->suspect = false;
 	snprintf(p->reason, sizeof(p->reason), "%s", why ? why : last ? last : "");
+	if (p->usable != was_usable)
+		path_tell(p, PATH_CHANGE_USE);
+	else if (p->usable && p->rank != old)
+		path_tell(p, PATH_CHANGE_RANK);
 }
 
 void path_refresh(struct path *p)

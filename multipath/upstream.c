@@ -46,6 +46,12 @@ static void set_state(struct upstream *up, enum upstream_state s, const char *re
 		snprintf(up->reason, sizeof(up->reason), "%s", reason);
 }
 
+static void tell(const struct upstream *up)
+{
+	if (up->ss->ev->upstream_changed)
+		up->ss->ev->upstream_changed(up->ss->ev_arg, up);
+}
+
 static void note_flap(struct upstream *up, uint64_t lived)
 {
 	up->flaps = lived < FLAP_LIFE ? up->flaps + 1 : 0;
@@ -91,6 +97,7 @@ void upstream_live(struct upstream *up)
 	up->attempts = 0;
 	up->lost_at = 0;
 	log_notice("upstream %s: live, controller ID %u", up->cfg.name, up->cntlid);
+	tell(up);
 	upstream_refresh_paths(up);
 	quarantine_ask(up->ss->mp);
 }
@@ -123,6 +130,7 @@ static uint64_t with_jitter(const struct upstream *up, uint64_t delay)
 void upstream_lost(struct upstream *up, bool final, const char *reason)
 {
 	bool was_live = up->state == UPSTREAM_LIVE;
+	bool news = was_live || strcmp(reason, up->reason);
 	int64_t tmo = up->cfg.ctrl_loss_tmo;
 
 	if (was_live) {
@@ -130,13 +138,15 @@ void upstream_lost(struct upstream *up, bool final, const char *reason)
 		note_flap(up, now(up) - up->changed);
 		up->lost_at = now(up);
 	}
-	if (was_live || strcmp(reason, up->reason))
+	if (news)
 		log_warn("upstream %s: %s", up->cfg.name, reason);
 	if (!final && tmo >= 0 && now(up) - up->lost_at >= (uint64_t)tmo) {
 		log_err("upstream %s: given up after ctrl_loss_tmo", up->cfg.name);
 		final = true;
 	}
 	set_state(up, final ? UPSTREAM_FAILED : UPSTREAM_WAITING, reason);
+	if (news || final)
+		tell(up);
 	upstream_refresh_paths(up);
 	if (!final)
 		loop_timer_arm(&up->retry, up->attempts == 0
@@ -165,6 +175,7 @@ struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config
 	ss->mp->objects++;
 	loop_timer_init(&up->retry, ss->mp->control, on_retry, up);
 	loop_timer_init(&up->undamp, ss->mp->control, on_undamp, up);
+	tell(up);
 	upstream_start(up);
 	return up;
 }
@@ -189,6 +200,7 @@ void upstream_remove(struct upstream *up)
 	if (up->state == UPSTREAM_DELETING)
 		return;
 	set_state(up, UPSTREAM_DELETING, "removed");
+	tell(up);
 	for (u = TAILQ_FIRST(&up->ss->upstreams); u; u = next) {
 		next = TAILQ_NEXT(u, link);
 		if (u->source == up) /* never a source itself, so this goes one level deep */
@@ -216,6 +228,7 @@ void upstream_reset(struct upstream *up)
 	up->attempts = 0;
 	up->lost_at = 0;
 	set_state(up, UPSTREAM_CONNECTING, "reset by the administrator");
+	tell(up);
 	upstream_refresh_paths(up);
 	upstream_start(up);
 }

@@ -17,14 +17,14 @@
 
 #include "gateway/rpc.h"
 #include "gateway/rpc_answer.h"
-#include "gateway/rpc_error.h"
+#include "gateway/rpc_methods.h"
 #include "tests/unit/fake_host.h"
 #include "tests/unit/fake_upstream.h"
+#include "tests/unit/rpc_client.h"
 
 #define OTHER_NQN "nqn.2014-08.org.example:other"
 #define VERSION	  "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"version\"}"
 #define STATUS	  "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n"
-#define MAX_TURNS 100000
 
 static char folder[64], socket_path[100];
 static struct subsys_cfg two[2];
@@ -80,9 +80,17 @@ static int teardown(void **state)
 
 /* ---- questions without a socket ---- */
 
+static json_t *ask_bytes(const char *text, size_t len)
+{
+	static struct event_reader reader;
+	struct rpc_caller caller = {gw, &reader};
+
+	return rpc_answer(&caller, text, len);
+}
+
 static json_t *ask_text(const char *text)
 {
-	return rpc_answer(gw, text, strlen(text));
+	return ask_bytes(text, strlen(text));
 }
 
 static json_t *ask(const char *method, const char *params)
@@ -155,7 +163,7 @@ static void parse_errors(void **state)
 
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		is_error(ask_text(bad[i]), RPC_PARSE, "JSON");
-	is_error(rpc_answer(gw, "{}\0", 3), RPC_PARSE, "JSON");
+	is_error(ask_bytes("{}\0", 3), RPC_PARSE, "JSON");
 }
 
 static void deep_nesting_is_refused(void **state)
@@ -163,7 +171,7 @@ static void deep_nesting_is_refused(void **state)
 	char *text = malloc(RPC_MAX_LINE);
 
 	memset(text, '[', RPC_MAX_LINE);
-	is_error(rpc_answer(gw, text, RPC_MAX_LINE), RPC_PARSE, "depth");
+	is_error(ask_bytes(text, RPC_MAX_LINE), RPC_PARSE, "depth");
 	free(text);
 }
 
@@ -730,56 +738,7 @@ static struct sockaddr_un name_of(const char *path)
 
 static int client(void)
 {
-	struct sockaddr_un name = name_of(socket_path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof(name)), 0);
-	return fd;
-}
-
-/* All of it, while the daemon reads. */
-static void say(int fd, const char *text, size_t len)
-{
-	for (unsigned i = 0; len && i < MAX_TURNS; i++) {
-		ssize_t n = send(fd, text, len, MSG_NOSIGNAL);
-
-		if (n > 0) {
-			text += n;
-			len -= (size_t)n;
-		} else {
-			assert_int_equal(errno, EAGAIN);
-		}
-		gw_spin(1);
-	}
-	assert_int_equal(len, 0);
-}
-
-/* One answer; NULL: the connection has ended. */
-static json_t *hear(int fd)
-{
-	static char line[1 << 16];
-	size_t len = 0;
-
-	for (unsigned i = 0; i < MAX_TURNS; i++) {
-		ssize_t n = recv(fd, line + len, 1, 0);
-
-		if (n == 0 || (n < 0 && errno != EAGAIN))
-			return NULL;
-		if (n < 0) {
-			gw_spin(1);
-			continue;
-		}
-		if (line[len] == '\n') {
-			json_t *answer = json_loadb(line, len, 0, NULL);
-
-			assert_non_null(answer);
-			return answer;
-		}
-		assert_true(++len < sizeof(line));
-	}
-	fail_msg("no answer");
-	return NULL;
+	return client_of(socket_path);
 }
 
 static void hear_id(int fd, int id)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nvmegw events: what is told, and how it ends."""
+import json
+import signal
+import socket
+import subprocess
+import unittest
+
+from stack import (GW_NQN, StackTest, binary, free_ports, tcp_upstream)
+from wire import admin, wait_for
+
+
+class Events(StackTest):
+    def setUp(self):
+        super().setUp()
+        self.port, back = free_ports(2)
+        self.back = self.back_end("back", back)
+        self.gateway(self.port, [tcp_upstream(back, "a")])
+        wait_for(lambda: self.usable() == 1)
+
+    def watch(self, *args, **kwargs):
+        argv = [binary("nvmegw"), "-s", self.p.path("gateway.sock"), "events", *args]
+        p = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             **kwargs)
+        self.addCleanup(p.stderr.close)
+        self.addCleanup(p.stdout.close)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+        return p
+
+    @staticmethod
+    def until(p, wanted):
+        """Reads events as JSON until there is one of the type wanted."""
+        for line in p.stdout:
+            event = json.loads(line)
+            if event.get("type") == wanted:
+                return event
+        raise AssertionError(f"ended without {wanted}: {p.stderr.read()}")
+
+    def ended(self, p, status, said="^$"):
+        p.wait(20)
+        self.assertEqual(p.returncode, status)
+        err = p.stderr.read()
+        self.assertRegex(err, said)
+
+    def test_as_it_happens(self):
+        p = self.watch("-o", "json", "--last", "4096")
+        self.assertEqual(self.until(p, "daemon.start")["seq"], 1)
+        self.until(p, "namespace.added")
+        self.assertEqual(self.until(p, "path.up")["path"], "a/1")
+        self.cli("path", "standby", "a/1")
+        self.assertEqual(self.until(p, "path.admin")["admin"], "standby")
+        with admin(self.port, GW_NQN):
+            event = self.until(p, "host.connected")
+            self.assertEqual(event["subsystem"], GW_NQN)
+            self.assertRegex(event["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.until(p, "host.disconnected")
+        self.end(self.back)
+        self.assertEqual(self.until(p, "path.down")["path"], "a/1")
+        p.send_signal(signal.SIGINT)
+        self.ended(p, 0)
+
+    def test_for_people(self):
+        p = self.watch("--last", "100")
+        line = p.stdout.readline()
+        self.assertRegex(line, r"^\S+Z  daemon\.start +nvmegwd [0-9.]+\n$")
+        while "path.up" not in line:
+            line = p.stdout.readline()
+        self.assertIn("a/1 of namespace 1: optimized", line)
+        p.terminate()
+        self.ended(p, 0)
+
+    def test_reader_has_had_enough(self):
+        """A pipe that is closed ends it, before there is anything more to write."""
+        p = self.watch("--last", "1")
+        p.stdout.readline()
+        p.stdout.close()
+        self.ended(p, 0)
+
+    def test_full_disk(self):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            out = subprocess.run([binary("nvmegw"), "-s", self.p.path("gateway.sock"), "events",
+                                  "--last", "9"], stdout=full, stderr=subprocess.PIPE, text=True,
+                                 check=False, timeout=20)
+        self.assertEqual(out.returncode, 1)
+        self.assertIn("No space left", out.stderr)
+
+    def test_daemon_goes(self):
+        p = self.watch("-o", "json", "--last", "1")
+        p.stdout.readline()
+        gateway = next(d for d in self.p.running if getattr(d, "daemon_name", "") == "gateway")
+        self.end(gateway)
+        self.until(p, "daemon.stop")
+        p.stdout.read()
+        self.ended(p, 3, "daemon at .*gateway.sock has gone")
+
+    def talk(self, text):
+        """Says it all and waits for one answer."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.p.path("gateway.sock"))
+            s.sendall(text.encode())
+            s.settimeout(60)
+            s.recv(65536)
+
+    def test_stopped_for_a_while(self):
+        """A subscriber that takes nothing holds nobody up, and learns what it has lost."""
+        p = self.watch("-o", "json", "--last", "1")
+        p.stdout.readline()
+        p.send_signal(signal.SIGSTOP)
+        requests = "".join(json.dumps({"jsonrpc": "2.0", "method": "policy.set",
+                                       "params": {"policy": "numa"}}) + "\n" for _ in range(20000))
+        self.talk(requests + json.dumps({"jsonrpc": "2.0", "id": 1, "method": "version"}) + "\n")
+        p.send_signal(signal.SIGCONT)
+        for line in p.stdout:
+            if "lost" in json.loads(line):
+                break
+        p.send_signal(signal.SIGINT)
+        self.ended(p, 0)
+
+    def test_no_daemon(self):
+        out = self.cli("events", "-s", "/nowhere", check=False)
+        self.assertEqual((out.returncode, out.stdout), (3, ""))
+        for last in ("0", "4097", "many"):
+            out = self.cli("events", "--last", last, check=False)
+            self.assertIn(out.returncode, (1, 2))
+        out = self.cli("status", "--last", "3", check=False)
+        self.assertEqual(out.returncode, 2)
+        self.assertIn("--last", out.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
