@@ -79,6 +79,7 @@ $(B)/unit/test_mp_%: $(B)/tests/unit/test_mp_%.o \
 
 # What .incbin brings is no include that -MMD sees.
 $(B)/gateway/http_page.o: gateway/http_page.html
+$(B)/gateway/rpc_schema.o: gateway/rpc_schema.json
 
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -38,6 +38,7 @@ const struct argument option_args[OPTION_COUNT] = {
 			 .name = "--last",
 			 .hint = "a number of events is expected",
 			 .number = true},
+	[OPTION_TYPE] = {.param = "types", .name = "--type", .list = true},
 };
 
 static const struct command commands[] = {
@@ -113,7 +114,11 @@ static const struct command commands[] = {
 	 .method = "events.subscribe",
 	 .run = events_run,
 	 .help = "what happens, as it happens; --last N: and the last N events before",
-	 .takes = TAKES(LAST)},
+	 .takes = TAKES(LAST) | TAKES(TYPE)},
+	{.words = {"method", "list"},
+	 .method = "method.list",
+	 .show = show_methods,
+	 .help = "what programs can ask the daemon for; with -o json their schemas"},
 	{.words = {"version"},
 	 .method = "version",
 	 .show = show_version,

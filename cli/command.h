@@ -18,6 +18,7 @@ struct argument {
 	const char *name;  /* in help */
 	const char *question, *hint;
 	bool number;
+	bool list; /* several, with commas between */
 };
 
 extern const struct argument namespace_arg;

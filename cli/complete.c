@@ -86,6 +86,7 @@ struct fixed {
 static const struct fixed fixeds[] = {
 	{"policy", {"failover", "round-robin", "queue-depth", "service-time", "numa"}},
 	{"output", {"table", "json"}},
+	{"type", {"daemon", "path", "namespace", "upstream", "host", "policy"}},
 	{0},
 };
 

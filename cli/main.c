@@ -31,6 +31,7 @@ static const char more_usage[] =
 	"  --subsystem NQN          only what belongs to this exported subsystem\n"
 	"  --namespace NSID         only this namespace\n"
 	"  --last N                 also the last N events\n"
+	"  --type TYPE,...          only events of these types, like path or path.down\n"
 	"  -V, --version            print the version of this tool and exit\n"
 	"  -h, --help               print this, or that of a command, and exit\n"
 	"\n"
@@ -57,6 +58,7 @@ static const struct option longs[] = {
 	{"subsystem", required_argument, NULL, LONG_SUBSYSTEM},
 	{"namespace", required_argument, NULL, LONG_NAMESPACE},
 	{"last", required_argument, NULL, LONG_MORE + OPTION_LAST},
+	{"type", required_argument, NULL, LONG_MORE + OPTION_TYPE},
 	{"version", no_argument, NULL, 'V'},
 	{"help", no_argument, NULL, 'h'},
 	{0},
@@ -143,10 +145,25 @@ static void set_number(json_t *params, const char *name, const char *value, cons
 	json_object_set_new(params, name, json_integer(n));
 }
 
+static void set_list(json_t *params, const char *name, const char *value)
+{
+	json_t *list = json_array();
+	const char *comma;
+
+	do {
+		comma = strchrnul(value, ',');
+		json_array_append_new(list, json_stringn(value, (size_t)(comma - value)));
+		value = comma + 1;
+	} while (*comma);
+	json_object_set_new(params, name, list);
+}
+
 static void set_argument(json_t *params, const struct argument *arg, const char *value)
 {
 	if (arg->number)
 		set_number(params, arg->param, value, arg->hint);
+	else if (arg->list)
+		set_list(params, arg->param, value);
 	else
 		set_text(params, arg->param, value);
 }

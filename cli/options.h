@@ -10,6 +10,7 @@ enum output { OUTPUT_TABLE, OUTPUT_JSON };
 /* Options that only some commands take; a command has a bit for each. */
 enum {
 	OPTION_LAST,
+	OPTION_TYPE,
 	OPTION_COUNT,
 };
 #define TAKES(option) (1u << OPTION_##option)

@@ -9,6 +9,7 @@ enum rpc_code {
 	RPC_INVALID_REQUEST = -32600,
 	RPC_NO_METHOD = -32601,
 	RPC_INVALID_PARAMS = -32602,
+	RPC_INTERNAL = -32603,
 	RPC_NOT_FOUND = 1, /* nothing of the name given */
 	RPC_AMBIGUOUS = 2, /* several of it */
 	RPC_REFUSED = 3,   /* not now, or not with that */

@@ -8,6 +8,7 @@
 #include "gateway/rpc_events.h"
 #include "gateway/rpc_namespace.h"
 #include "gateway/rpc_path.h"
+#include "gateway/rpc_schema.h"
 #include "gateway/rpc_show.h"
 #include "transport/log.h"
 #include "transport/version.h"
@@ -34,6 +35,20 @@ static json_t *get_version(struct gateway *gw, const json_t *params, struct rpc_
 static json_t *get_status(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
 	return show_status(gw);
+}
+
+static json_t *list_methods(struct gateway *gw, const json_t *params, struct rpc_error *err)
+{
+	const struct rpc_method *m;
+	json_t *list = json_array();
+
+	for (unsigned n = 0; (m = rpc_method_at(n)); n++) {
+		json_t *o = json_pack("{s:s}", "method", m->name);
+
+		json_object_update_missing(o, (json_t *)rpc_schema(m->name));
+		json_array_append_new(list, o);
+	}
+	return list;
 }
 
 /* The subsystem that the list is of; NULL: of all. False with @err set. */
@@ -172,20 +187,6 @@ static json_t *get_namespace(struct gateway *gw, const json_t *params, struct rp
 
 /* ---- policies ---- */
 
-static bool parse_policy(const char *name, enum mp_policy *policy, struct rpc_error *err)
-{
-	char names[128] = "";
-	size_t len = 0;
-
-	if (mp_policy_parse(name, policy) == 0)
-		return true;
-	for (enum mp_policy p = 0; p < MP_POLICY_COUNT; p++)
-		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", p ? ", " : "",
-					mp_policy_name(p));
-	rpc_fail(err, RPC_INVALID_PARAMS, "there is no policy %.100s, but these: %s", name, names);
-	return false;
-}
-
 static json_t *show_policy(const struct subsystem *ss, enum mp_policy policy, uint32_t nsid)
 {
 	return json_pack("{s:s, s:s, s:o}", "policy", mp_policy_name(policy), "subsystem", ss->nqn,
@@ -212,8 +213,7 @@ static json_t *set_policy(struct gateway *gw, const json_t *params, struct rpc_e
 	enum mp_policy policy;
 	struct subsystem *ss;
 
-	if (!parse_policy(text_of(params, "policy"), &policy, err))
-		return NULL;
+	mp_policy_parse(text_of(params, "policy"), &policy); /* the schema names all there are */
 	if (number_of(params, "namespace"))
 		return set_one_policy(gw, params, policy, err);
 	ss = rpc_subsystem_or_only(gw, text_of(params, "subsystem"), err);
@@ -253,51 +253,29 @@ static json_t *list_controllers(struct gateway *gw, const json_t *params, struct
 
 /* ---- the table ---- */
 
-#define SUBSYSTEM .name = "subsystem", .optional = true
-
-static const struct rpc_param no_params[] = {{0}};
-static const struct rpc_param list_params[] = {{SUBSYSTEM}, {0}};
-static const struct rpc_param path_params[] = {{.name = "path"}, {SUBSYSTEM}, {0}};
-static const struct rpc_param weight_params[] = {
-	{.name = "path"},
-	{.name = "weight", .max = PATH_WEIGHT_MAX},
-	{SUBSYSTEM},
-	{0},
-};
-static const struct rpc_param namespace_params[] = {
-	{.name = "namespace", .max = UINT32_MAX},
-	{SUBSYSTEM},
-	{0},
-};
-static const struct rpc_param policy_params[] = {
-	{.name = "policy"},
-	{.name = "namespace", .max = UINT32_MAX, .optional = true},
-	{SUBSYSTEM},
-	{0},
-};
-
-static const struct rpc_param events_params[] = {
-	{.name = "last", .max = EVENTS_KEPT, .optional = true},
-	{0},
-};
-
 static const struct rpc_method methods[] = {
-	{"status", .call = get_status, .params = no_params},
-	{"version", .call = get_version, .params = no_params},
-	{"path.list", .call = list_paths, .params = list_params},
-	{"path.show", .call = get_path, .params = path_params},
-	{"path.enable", .call = enable_path, .params = path_params},
-	{"path.standby", .call = standby_path, .params = path_params},
-	{"path.disable", .call = disable_path, .params = path_params},
-	{"path.weight", .call = set_weight, .params = weight_params},
-	{"path.reset", .call = reset_path, .params = path_params},
-	{"namespace.list", .call = list_namespaces, .params = list_params},
-	{"namespace.show", .call = get_namespace, .params = namespace_params},
-	{"policy.set", .call = set_policy, .params = policy_params},
-	{"controller.list", .call = list_controllers, .params = list_params},
-	{"events.subscribe", .call_from = rpc_subscribe, .params = events_params},
+	{"status", .call = get_status},
+	{"version", .call = get_version},
+	{"method.list", .call = list_methods},
+	{"path.list", .call = list_paths},
+	{"path.show", .call = get_path},
+	{"path.enable", .call = enable_path},
+	{"path.standby", .call = standby_path},
+	{"path.disable", .call = disable_path},
+	{"path.weight", .call = set_weight},
+	{"path.reset", .call = reset_path},
+	{"namespace.list", .call = list_namespaces},
+	{"namespace.show", .call = get_namespace},
+	{"policy.set", .call = set_policy},
+	{"controller.list", .call = list_controllers},
+	{"events.subscribe", .call_from = rpc_subscribe},
 	{0},
 };
+
+const struct rpc_method *rpc_method_at(unsigned n)
+{
+	return n < sizeof(methods) / sizeof(methods[0]) - 1 ? &methods[n] : NULL;
+}
 
 const struct rpc_method *rpc_method(const char *name)
 {

@@ -17,23 +17,19 @@ struct rpc_caller {
 	struct event_reader *events; /* what it has subscribed to */
 };
 
-struct rpc_param {
-	const char *name;
-	json_int_t max; /* of an integer, from 1 on; 0: it is a string */
-	bool optional;
-};
-
 struct rpc_method {
 	const char *name;
-	/* The result, or NULL with @err set. @params is an object that fits the list below. */
+	/* The result, or NULL with @err set. @params and the result fit what rpc_schema.json says.
+	 */
 	json_t *(*call)(struct gateway *gw, const json_t *params, struct rpc_error *err);
 	/* Instead, of one that concerns the connection. */
 	json_t *(*call_from)(struct rpc_caller *caller, const json_t *params,
 			     struct rpc_error *err);
-	const struct rpc_param *params; /* end with one without a name */
 };
 
 /* NULL: there is none. */
 const struct rpc_method *rpc_method(const char *name);
+/* The @n'th of all; NULL: there are not so many. */
+const struct rpc_method *rpc_method_at(unsigned n);
 
 #endif

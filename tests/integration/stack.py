@@ -7,7 +7,9 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import control_api  # noqa: E402
 import procs  # noqa: E402
+import schema  # noqa: E402
 from manager import Manager  # noqa: E402
 from procs import Procs, binary, free_ports, listener  # noqa: E402,F401
 
@@ -23,6 +25,11 @@ def file_upstream(path, size="64MiB", **more):
 def tcp_upstream(port, name, **more):
     return dict({"name": name, "transport": "tcp", "traddr": "127.0.0.1", "trsvcid": port,
                  "nqn": BACK_NQN, "keep_alive_tmo": 2, "reconnect_delay": 0.3}, **more)
+
+
+def schemas():
+    doc = control_api.load()
+    return control_api.resolved(doc["methods"], doc["$defs"])
 
 
 class StackTest(unittest.TestCase):
@@ -91,7 +98,12 @@ class StackTest(unittest.TestCase):
         return out
 
     def show(self, *args, daemon="gateway"):
-        return json.loads(self.cli("-o", "json", *args, daemon=daemon).stdout)
+        """The result of a command, which is what its schema says."""
+        result = json.loads(self.cli("-o", "json", *args, daemon=daemon).stdout)
+        known = schemas()
+        method = ".".join(args[:2]) if ".".join(args[:2]) in known else args[0]
+        schema.check(known[method]["result"], result, method)
+        return result
 
     def paths(self, daemon="gateway"):
         return self.show("path", "list", daemon=daemon)

@@ -11,7 +11,8 @@ import re
 import subprocess
 import unittest
 
-from stack import StackTest, binary, free_ports
+import schema
+from stack import StackTest, binary, control_api, free_ports, schemas
 from procs import TOP
 from wire import wait_for
 
@@ -180,6 +181,19 @@ class Docs(StackTest):
         self.assertEqual(in_readme[0], json.loads(read("etc", "nvmegw.json")))
         for upstream in in_readme[1:]:
             self.assertEqual(self.check(self.with_upstream(upstream)), {})
+
+    def test_control_api(self):
+        """The schemas are right, what the daemon says is them, and the document is made of them."""
+        for name, method in schemas().items():
+            self.assertEqual(set(method), {"description", "params", "result"}, name)
+            self.assertIs(method["params"]["additionalProperties"], False)
+            for part in ("params", "result"):
+                schema.check_schema(method[part], f"{name} {part}")
+        self.back_end("gateway", free_ports(1)[0])
+        listed = {m.pop("method"): m for m in self.show("method", "list")}
+        self.assertEqual(listed, schemas())
+        text, ideal = control_api.written()
+        self.assertEqual(text, ideal, "tests/control_api.py --write brings it up to date")
 
     def test_local_examples_work_together(self):
         """With folders and ports of their own, and a smaller disk."""

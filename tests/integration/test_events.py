@@ -6,7 +6,8 @@ import socket
 import subprocess
 import unittest
 
-from stack import (GW_NQN, StackTest, binary, free_ports, tcp_upstream)
+import schema
+from stack import GW_NQN, StackTest, binary, free_ports, schemas, tcp_upstream
 from wire import admin, wait_for
 
 
@@ -31,8 +32,10 @@ class Events(StackTest):
     @staticmethod
     def until(p, wanted):
         """Reads events as JSON until there is one of the type wanted."""
+        of_schema = schemas()["events.subscribe"]["result"]["properties"]["events"]["items"]
         for line in p.stdout:
             event = json.loads(line)
+            schema.check(of_schema, event)
             if event.get("type") == wanted:
                 return event
         raise AssertionError(f"ended without {wanted}: {p.stderr.read()}")
@@ -59,6 +62,16 @@ class Events(StackTest):
         self.assertEqual(self.until(p, "path.down")["path"], "a/1")
         p.send_signal(signal.SIGINT)
         self.ended(p, 0)
+
+    def test_only_some(self):
+        p = self.watch("-o", "json", "--last", "4096", "--type", "path.admin,policy")
+        self.cli("path", "standby", "a/1")
+        self.assertEqual(json.loads(p.stdout.readline())["type"], "path.admin")
+        self.cli("policy", "set", "numa")
+        self.assertEqual(json.loads(p.stdout.readline())["type"], "policy.set")
+        out = self.cli("events", "--type", "path,nonsense", check=False)
+        self.assertEqual((out.returncode, out.stdout), (1, ""))
+        self.assertIn("types[1]", out.stderr)
 
     def test_for_people(self):
         p = self.watch("--last", "100")
@@ -120,7 +133,7 @@ class Events(StackTest):
     def test_no_daemon(self):
         out = self.cli("events", "-s", "/nowhere", check=False)
         self.assertEqual((out.returncode, out.stdout), (3, ""))
-        for last in ("0", "4097", "many"):
+        for last in ("-1", "4097", "many"):
             out = self.cli("events", "--last", last, check=False)
             self.assertIn(out.returncode, (1, 2))
         out = self.cli("status", "--last", "3", check=False)

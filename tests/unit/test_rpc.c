@@ -18,6 +18,8 @@
 #include "gateway/rpc.h"
 #include "gateway/rpc_answer.h"
 #include "gateway/rpc_methods.h"
+#include "gateway/rpc_schema.h"
+#include "gateway/schema.h"
 #include "tests/unit/fake_host.h"
 #include "tests/unit/fake_upstream.h"
 #include "tests/unit/rpc_client.h"
@@ -80,12 +82,28 @@ static int teardown(void **state)
 
 /* ---- questions without a socket ---- */
 
+/* Whatever is asked here, a result is what its schema says. */
+static void check_result(const char *text, size_t len, const json_t *answer)
+{
+	const json_t *result = json_object_get(answer, "result");
+	json_t *request = json_loadb(text, len, JSON_DECODE_ANY, NULL);
+	const char *method = json_string_value(json_object_get(request, "method"));
+	char problem[512];
+
+	if (result && !schema_fits(json_object_get(rpc_schema(method), "result"), result, method,
+				   problem, sizeof(problem)))
+		fail_msg("%s: %s", method, problem);
+	json_decref(request);
+}
+
 static json_t *ask_bytes(const char *text, size_t len)
 {
 	static struct event_reader reader;
 	struct rpc_caller caller = {gw, &reader};
+	json_t *answer = rpc_answer(&caller, text, len);
 
-	return rpc_answer(&caller, text, len);
+	check_result(text, len, answer);
+	return answer;
 }
 
 static json_t *ask_text(const char *text)
@@ -229,6 +247,60 @@ static void numbers_are_checked(void **state)
 	is_error(ask("namespace.show", "{\"namespace\":4294967296}"), RPC_INVALID_PARAMS,
 		 "4294967295");
 	is_error(ask("namespace.show", "{\"namespace\":4294967295}"), RPC_NOT_FOUND, "4294967295");
+}
+
+/* What keeps the handlers from values that they do not expect. */
+static void every_method_has_schemas(void **state)
+{
+	const struct rpc_method *m;
+
+	for (unsigned n = 0; (m = rpc_method_at(n)); n++) {
+		const json_t *schema = rpc_schema(m->name);
+
+		if (!json_string_value(json_object_get(schema, "description")) ||
+		    !json_is_object(json_object_get(schema, "params")) ||
+		    !json_is_object(json_object_get(schema, "result")))
+			fail_msg("%s is not described in gateway/rpc_schema.json", m->name);
+		assert_ptr_equal(rpc_method(m->name), m);
+	}
+}
+
+static void methods_are_listed(void **state)
+{
+	json_t *list = result_of("method.list", "{}"), *m;
+	size_t i;
+
+	json_array_foreach(list, i, m)
+		assert_string_equal(text_of(m, "method"), rpc_method_at((unsigned)i)->name);
+	assert_null(rpc_method_at((unsigned)i));
+	json_decref(list);
+}
+
+static bool is_among(const char *method, const char *part, const char *member, const char *word)
+{
+	const json_t *o = json_object_get(rpc_schema(method), part), *w;
+	size_t i;
+
+	o = json_object_get(json_object_get(o, "properties"), member);
+	if (json_object_get(o, "items"))
+		o = json_object_get(o, "items");
+	json_array_foreach(json_object_get(o, "enum"), i, w)
+		if (!strcmp(json_string_value(w), word))
+			return true;
+	return false;
+}
+
+/* The words of the schemas and those of the program. */
+static void words_are_known(void **state)
+{
+	char params[64];
+
+	for (enum mp_policy p = 0; p < MP_POLICY_COUNT; p++)
+		assert_true(is_among("policy.set", "params", "policy", mp_policy_name(p)));
+	for (unsigned t = 0; t < EVENT_COUNT; t++)
+		assert_true(is_among("events.subscribe", "params", "types", event_type_name(t)));
+	snprintf(params, sizeof(params), "{\"last\":%u}", EVENTS_KEPT + 1);
+	is_error(ask("events.subscribe", params), RPC_INVALID_PARAMS, "4096");
 }
 
 static void id_comes_back(void **state)
@@ -1012,6 +1084,9 @@ int main(void)
 		T(unknown_methods),
 		T(parameters_are_checked),
 		T(numbers_are_checked),
+		T(every_method_has_schemas),
+		T(methods_are_listed),
+		T(words_are_known),
 		T(id_comes_back),
 		T(notifications_get_no_answer),
 		T(paths_are_listed),

@@ -278,6 +278,29 @@ static void slow_reader_loses_some(void **state)
 	close(other);
 }
 
+/* What is not asked for is not told, and not lost either. */
+static void types_that_are_wanted(void **state)
+{
+	int fd = subscriber("{\"types\":[\"host\",\"path.admin\"]}"), other;
+	json_t *line, *result;
+
+	emit(3 * EVENTS_KEPT);
+	host_close(host_controller(FAKE_GW_NQN));
+	line = hear(fd);
+	assert_string_equal(text_of(json_object_get(line, "params"), "type"), "host.connected");
+	json_decref(line);
+	line = hear(fd);
+	assert_string_equal(text_of(json_object_get(line, "params"), "type"), "host.disconnected");
+	json_decref(line);
+	emit(5);
+	other = client_of(socket_path);
+	result = subscribe(other, "{\"types\":[\"host.connected\"],\"last\":10}");
+	assert_int_equal(json_array_size(json_object_get(result, "events")), 1);
+	json_decref(result);
+	close(fd);
+	close(other);
+}
+
 /* A subscriber may go on asking, and hears answers and events, each whole. */
 static void subscriber_asks_too(void **state)
 {
@@ -325,12 +348,13 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(paths_and_upstreams),	     T(ana),
-		T(namespaces_come_and_go),   T(hosts_come_and_go),
-		T(admins_are_told_of),	     T(end_is_told),
-		T(numbered_and_dated),	     T(last_ones_first),
-		T(slow_reader_loses_some),   T(subscriber_asks_too),
-		T(subscriber_that_vanishes), T(types_by_name),
+		T(paths_and_upstreams),	   T(ana),
+		T(namespaces_come_and_go), T(hosts_come_and_go),
+		T(admins_are_told_of),	   T(end_is_told),
+		T(numbered_and_dated),	   T(last_ones_first),
+		T(slow_reader_loses_some), T(types_that_are_wanted),
+		T(subscriber_asks_too),	   T(subscriber_that_vanishes),
+		T(types_by_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
