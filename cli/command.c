@@ -45,6 +45,7 @@ static const struct command commands[] = {
 	{.words = {"status"},
 	 .method = "status",
 	 .show = show_status,
+	 .rows = "subsystems",
 	 .help = "the daemon, and in short what it exports and what is wrong"},
 	{.words = {"path", "list"},
 	 .method = "path.list",

@@ -29,6 +29,7 @@ struct command {
 	const char *method;
 	const char *words[COMMAND_WORDS];
 	void (*show)(const json_t *result);
+	const char *rows; /* the member of the result that is shown as CSV; NULL: all of it */
 	const char *help;
 	const struct argument *args[COMMAND_ARGS];
 	bool subsystem; /* takes --subsystem */

@@ -85,7 +85,7 @@ struct fixed {
 
 static const struct fixed fixeds[] = {
 	{"policy", {"failover", "round-robin", "queue-depth", "service-time", "numa"}},
-	{"output", {"table", "json"}},
+	{"output", {"table", "json", "csv"}},
 	{"type", {"daemon", "path", "namespace", "upstream", "host", "policy"}},
 	{0},
 };

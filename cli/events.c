@@ -11,6 +11,7 @@
 
 #include "cli/client.h"
 #include "cli/complain.h"
+#include "cli/csv.h"
 #include "cli/member.h"
 #include "cli/show.h"
 
@@ -22,31 +23,43 @@ static void print_line(const json_t *o)
 	putchar('\n');
 }
 
-static void print_event(const struct options *o, const json_t *event)
+struct watch {
+	const struct options *o;
+	struct client *client;
+	struct csv csv;
+};
+
+static void print_event(const struct watch *w, const json_t *event)
 {
-	if (o->output == OUTPUT_JSON)
+	switch (w->o->output) {
+	case OUTPUT_CSV:
+		csv_print(&w->csv, event);
+		break;
+	case OUTPUT_JSON:
 		print_line(event);
-	else
+		break;
+	default:
 		show_event(event);
+	}
 }
 
-static void print_lost(const struct options *o, const json_t *lost)
+static void print_lost(const struct watch *w, const json_t *lost)
 {
-	if (o->output == OUTPUT_JSON)
+	if (w->o->output == OUTPUT_JSON)
 		print_line(lost);
 	else
 		complain("%d events are lost: they came faster than they were taken",
 			 (int)number_of(lost, "lost"));
 }
 
-static void print_notification(const struct options *o, const json_t *line)
+static void print_notification(const struct watch *w, const json_t *line)
 {
 	const json_t *params = json_object_get(line, "params");
 
 	if (says(line, "method", "event"))
-		print_event(o, params);
+		print_event(w, params);
 	else if (says(line, "method", "events.lost"))
-		print_lost(o, params);
+		print_lost(w, params);
 }
 
 /* ---- waiting ---- */
@@ -86,16 +99,16 @@ static enum wait wait_for_more(const struct client *c, int signals)
 	return fds[1].revents || fds[2].revents & POLLERR ? WAIT_END : WAIT_MORE;
 }
 
-static int follow(const struct options *o, struct client *c, int signals)
+static int follow(const struct watch *w, int signals)
 {
 	json_t *line;
 
 	for (;;) {
-		while ((line = client_line(c))) {
-			print_notification(o, line);
+		while ((line = client_line(w->client))) {
+			print_notification(w, line);
 			json_decref(line);
 		}
-		switch (wait_for_more(c, signals)) {
+		switch (wait_for_more(w->client, signals)) {
 		case WAIT_END:
 			return 0;
 		case WAIT_FAILED:
@@ -104,42 +117,52 @@ static int follow(const struct options *o, struct client *c, int signals)
 		case WAIT_MORE:
 			break;
 		}
-		if (!client_hear(c)) {
-			complain("the daemon at %s has gone", o->socket);
+		if (!client_hear(w->client)) {
+			complain("the daemon at %s has gone", w->o->socket);
 			return EXIT_UNREACHABLE;
 		}
 	}
 }
 
-static int subscribe(const struct options *o, struct client *c, json_t *params)
+static int subscribe(const struct watch *w, json_t *params)
 {
 	json_t *result, *event;
-	int status = client_ask(c, "events.subscribe", params, &result);
+	int status = client_ask(w->client, "events.subscribe", params, &result);
 	size_t i;
 
 	if (status)
 		return status;
 	json_array_foreach(json_object_get(result, "events"), i, event)
-		print_event(o, event);
+		print_event(w, event);
 	json_decref(result);
 	return 0;
 }
 
+/* Takes over @params. */
+static int watch(const struct watch *w, json_t *params)
+{
+	int status = subscribe(w, params), signals;
+
+	if (status)
+		return status;
+	signals = signals_open();
+	status = follow(w, signals);
+	close(signals);
+	return status;
+}
+
 int events_run(const struct options *o, json_t *params)
 {
-	struct client *c = client_open(o->socket);
-	int status, signals;
+	struct watch w = {.o = o, .client = client_open(o->socket)};
+	int status = w.client ? 0 : EXIT_UNREACHABLE;
 
-	if (!c) {
-		json_decref(params);
-		return EXIT_UNREACHABLE;
-	}
-	status = subscribe(o, c, params);
-	if (!status) {
-		signals = signals_open();
-		status = follow(o, c, signals);
-		close(signals);
-	}
-	client_close(c);
+	if (!status && o->output == OUTPUT_CSV)
+		status = csv_begin(&w.csv, w.client, "events.subscribe", "events");
+	if (!status)
+		status = watch(&w, json_incref(params));
+	json_decref(params);
+	csv_end(&w.csv);
+	if (w.client)
+		client_close(w.client);
 	return status;
 }

@@ -6,7 +6,8 @@
 
 #include "cli/options.h"
 
-/* Shows what happens until it is interrupted, or the daemon or the reader of it has gone. */
+/* Shows what happens until it is interrupted, or the daemon or the reader of it has gone. Takes
+ * over @params. */
 int events_run(const struct options *o, json_t *params);
 
 #endif

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/complain.h"
 #include "cli/complete.h"
+#include "cli/csv.h"
 #include "cli/options.h"
 #include "transport/version.h"
 
@@ -27,7 +28,7 @@ static const char more_usage[] =
 	"\n"
 	"Options, before or after the command:\n"
 	"  -s, --socket FILE        the daemon's control socket (" DEFAULT_SOCKET ")\n"
-	"  -o, --output table|json  for people or for scripts (table)\n"
+	"  -o, --output table|json|csv  for people or for scripts (table)\n"
 	"  --subsystem NQN          only what belongs to this exported subsystem\n"
 	"  --namespace NSID         only this namespace\n"
 	"  --last N                 also the last N events\n"
@@ -41,12 +42,13 @@ static const char more_usage[] =
 
 static enum output parse_output(const char *word)
 {
-	static const char *const names[] = {[OUTPUT_TABLE] = "table", [OUTPUT_JSON] = "json"};
+	static const char *const names[] = {
+		[OUTPUT_TABLE] = "table", [OUTPUT_JSON] = "json", [OUTPUT_CSV] = "csv"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(word, names[i]))
 			return i;
-	bad_usage("--output %s: table or json is expected", word);
+	bad_usage("--output %s: table, json or csv is expected", word);
 }
 
 /* Options without a letter */
@@ -222,26 +224,63 @@ static int finish_output(void)
 	return EXIT_REFUSED;
 }
 
+static int print_csv(struct client *c, const struct command *cmd, const json_t *result)
+{
+	struct csv csv;
+	int status = csv_begin(&csv, c, cmd->method, cmd->rows);
+
+	if (status)
+		return status;
+	csv_print(&csv, cmd->rows ? json_object_get(result, cmd->rows) : result);
+	csv_end(&csv);
+	return 0;
+}
+
+static int print(const struct options *o, struct client *c, const struct command *cmd,
+		 const json_t *result)
+{
+	switch (o->output) {
+	case OUTPUT_CSV:
+		return print_csv(c, cmd, result);
+	case OUTPUT_JSON:
+		print_json(result);
+		return 0;
+	default:
+		cmd->show(result);
+		return 0;
+	}
+}
+
+/* Takes over @params. */
+static int ask(const struct options *o, const struct command *cmd, json_t *params)
+{
+	struct client *c = client_open(o->socket);
+	json_t *result = NULL;
+	int status;
+
+	if (!c) {
+		json_decref(params);
+		return EXIT_UNREACHABLE;
+	}
+	status = client_ask(c, cmd->method, params, &result);
+	if (!status)
+		status = print(o, c, cmd, result);
+	json_decref(result);
+	client_close(c);
+	return status ? status : finish_output();
+}
+
 static int run(const struct options *o)
 {
 	const struct command *c;
-	json_t *result = NULL;
-	int status, used;
+	json_t *params;
+	int used;
 
 	c = command_find(o->words, o->nr_words, &used);
 	if (!c)
 		return no_command(o);
-	if (c->run)
-		return c->run(o, params_of(c, o, used));
-	status = client_call(o->socket, c->method, params_of(c, o, used), &result);
-	if (status)
-		return status;
-	if (o->output == OUTPUT_JSON)
-		print_json(result);
-	else
-		c->show(result);
-	json_decref(result);
-	return finish_output();
+	params = params_of(c, o, used);
+	return c->run ? c->run(o, params) : ask(o, c, params);
 }
 
 int main(int argc, char **argv)

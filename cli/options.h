@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-enum output { OUTPUT_TABLE, OUTPUT_JSON };
+enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV };
 
 /* Options that only some commands take; a command has a bit for each. */
 enum {

@@ -51,17 +51,20 @@ static bool is_control(const char *c)
 	return first < ' ' || first == 0x7f || (first == 0xc2 && second < 0xa0);
 }
 
+const char *text_put_char(const char *c)
+{
+	if (!is_control(c)) {
+		putchar(*c);
+		return c + 1;
+	}
+	putchar('?');
+	return c[1] && !begins(c[1]) ? c + 2 : c + 1;
+}
+
 static void put(const char *text)
 {
-	for (; *text; text++) {
-		if (!is_control(text)) {
-			putchar(*text);
-			continue;
-		}
-		putchar('?');
-		if (text[1] && !begins(text[1]))
-			text++;
-	}
+	while (*text)
+		text = text_put_char(text);
 }
 
 static void pad(unsigned n)

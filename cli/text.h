@@ -19,4 +19,7 @@ unsigned text_terminal_width(void);
  */
 void text_print(const char *text, enum colour colour, unsigned width, bool right);
 
+/* Prints the byte, or a question mark for a control character. Returns what comes after it. */
+const char *text_put_char(const char *c);
+
 #endif

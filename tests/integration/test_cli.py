@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """nvmegw as people and scripts use it."""
+import csv
 import fcntl
 import json
 import os
@@ -14,7 +15,7 @@ import unittest
 
 from stack import (BACK_NQN, GW_NQN, UUID, StackTest, binary, file_upstream, free_ports, listener,
                    tcp_upstream)
-from wire import Proxy, wait_for
+from wire import Proxy, admin, wait_for
 
 
 class Cli(StackTest):
@@ -54,8 +55,8 @@ class Cli(StackTest):
         self.addCleanup(thread.join)
 
     def one_path(self):
-        port = free_ports(1)[0]
-        self.back_end("gateway", port)
+        self.ports = free_ports(1)
+        self.back_end("gateway", self.ports[0])
         wait_for(lambda: self.usable() == 1)
 
     def test_help_at_every_level(self):
@@ -107,6 +108,58 @@ class Cli(StackTest):
         first = self.cli("-o", "json", "path", "list").stdout
         last = self.cli("path", "list", "-o", "json").stdout
         self.assertEqual(json.loads(first)[0]["path"], json.loads(last)[0]["path"])
+
+    def csv(self, *args):
+        """[header, rows]"""
+        out = self.cli("-o", "csv", *args).stdout
+        self.assertNotIn("\r", out)
+        lines = list(csv.reader(out.splitlines(), strict=True))
+        return lines[0], [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+    def test_csv(self):
+        self.one_path()
+        for words in (["path", "list"], ["path", "show", "disk.img/1"], ["namespace", "list"],
+                      ["controller", "list"], ["version"], ["method", "list"], ["status"],
+                      ["namespace", "show", "1"], ["path", "enable", "disk.img/1"]):
+            header, rows = self.csv(*words)
+            shown = self.show(*words)
+            shown = shown["subsystems"] if words == ["status"] else shown
+            shown = shown if isinstance(shown, list) else [shown]
+            self.assertEqual(len(rows), len(shown), words)
+            for row, o in zip(rows, shown):
+                self.assertEqual([k for k in header if k in o],
+                                 [k for k, v in o.items() if not self.nested(v)])
+                for k in header:
+                    if not re.search("seconds|bytes", k):
+                        self.assertEqual(row[k], self.field(o.get(k)))
+
+    @staticmethod
+    def field(value):
+        if isinstance(value, list):
+            return " ".join(map(str, value))
+        return {"None": "", "True": "true", "False": "false"}.get(str(value), str(value))
+
+    @staticmethod
+    def nested(value):
+        return isinstance(value, dict) or (isinstance(value, list)
+                                           and any(isinstance(v, dict) for v in value))
+
+    def test_csv_of_nothing_has_a_header(self):
+        port = free_ports(1)[0]
+        self.gateway(port, [tcp_upstream(free_ports(1)[0], "a")])
+        header, rows = self.csv("namespace", "list")
+        self.assertEqual((header[0], rows), ("nsid", []))
+        self.assertIn("uuid", header)
+
+    def test_csv_quotes(self):
+        """What peers call themselves, with all that CSV and terminals care about."""
+        self.one_path()
+        name = 'nqn.2014-08.org.example:a "b", c\x1b[31m'
+        with admin(self.ports[0], BACK_NQN, hostnqn=name):
+            out = self.cli("-o", "csv", "controller", "list").stdout
+            self.assertIn('"nqn.2014-08.org.example:a ""b"", c?[31m"', out)
+            _, rows = self.csv("controller", "list")
+            self.assertEqual(rows[0]["hostnqn"], name.replace("\x1b", "?"))
 
     def test_colours(self):
         self.one_path()

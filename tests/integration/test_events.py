@@ -83,6 +83,13 @@ class Events(StackTest):
         p.terminate()
         self.ended(p, 0)
 
+    def test_csv(self):
+        p = self.watch("-o", "csv", "--last", "4096")
+        self.assertTrue(p.stdout.readline().startswith("seq,time,type,path,subsystem,"))
+        self.assertRegex(p.stdout.readline(), "^1,[^,]*Z,daemon.start,,,")
+        p.terminate()
+        self.ended(p, 0)
+
     def test_reader_has_had_enough(self):
         """A pipe that is closed ends it, before there is anything more to write."""
         p = self.watch("--last", "1")
