@@ -5,6 +5,7 @@
 
 #include "cli/events.h"
 #include "cli/show.h"
+#include "cli/top.h"
 
 static const struct argument path_arg = {
 	.param = "path",
@@ -38,6 +39,9 @@ const struct argument option_args[OPTION_COUNT] = {
 			 .name = "--last",
 			 .hint = "a number of events is expected",
 			 .number = true},
+	[OPTION_DELAY] = {.name = "--delay"},
+	[OPTION_BATCH] = {.name = "--batch"},
+	[OPTION_FRAMES] = {.name = "--count"},
 	[OPTION_TYPE] = {.param = "types", .name = "--type", .list = true},
 };
 
@@ -116,6 +120,10 @@ static const struct command commands[] = {
 	 .run = events_run,
 	 .help = "what happens, as it happens; --last N: and the last N events before",
 	 .takes = TAKES(LAST) | TAKES(TYPE)},
+	{.words = {"top"},
+	 .run = top_run,
+	 .help = "what paths and namespaces do now, on a screen or with --batch as lines",
+	 .takes = TAKES(DELAY) | TAKES(BATCH) | TAKES(FRAMES)},
 	{.words = {"method", "list"},
 	 .method = "method.list",
 	 .show = show_methods,
@@ -157,7 +165,7 @@ bool command_begins(const struct command *c, char **words, int nr_words)
 
 const struct command *command_find(char **words, int nr_words, int *used)
 {
-	for (const struct command *c = commands; c->method; c++) {
+	for (const struct command *c = commands; c->words[0]; c++) {
 		*used = words_of(c);
 		if (*used <= nr_words && same(c, words, *used))
 			return c;
@@ -197,7 +205,7 @@ bool command_list(FILE *out, char **words, int nr_words)
 {
 	bool any = false;
 
-	for (const struct command *c = commands; c->method; c++) {
+	for (const struct command *c = commands; c->words[0]; c++) {
 		int n = words_of(c);
 
 		/* The words may be fewer, or go on with arguments. */

@@ -26,7 +26,7 @@ extern const struct argument namespace_arg;
 extern const struct argument option_args[OPTION_COUNT];
 
 struct command {
-	const char *method;
+	const char *method; /* NULL: several, which it knows itself */
 	const char *words[COMMAND_WORDS];
 	void (*show)(const json_t *result);
 	const char *rows; /* the member of the result that is shown as CSV; NULL: all of it */

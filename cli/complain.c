@@ -5,8 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/terminal.h"
+
 static void say(const char *fmt, va_list ap)
 {
+	terminal_leave(); /* it has to stay readable */
 	fputs("nvmegw: ", stderr);
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);

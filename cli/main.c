@@ -33,6 +33,9 @@ static const char more_usage[] =
 	"  --namespace NSID         only this namespace\n"
 	"  --last N                 also the last N events\n"
 	"  --type TYPE,...          only events of these types, like path or path.down\n"
+	"  -d, --delay SECONDS      between looks (1)\n"
+	"  -b, --batch              print instead of drawing on the screen\n"
+	"  -n, --count N            look so often, then end\n"
 	"  -V, --version            print the version of this tool and exit\n"
 	"  -h, --help               print this, or that of a command, and exit\n"
 	"\n"
@@ -61,6 +64,9 @@ static const struct option longs[] = {
 	{"namespace", required_argument, NULL, LONG_NAMESPACE},
 	{"last", required_argument, NULL, LONG_MORE + OPTION_LAST},
 	{"type", required_argument, NULL, LONG_MORE + OPTION_TYPE},
+	{"delay", required_argument, NULL, 'd'},
+	{"batch", no_argument, NULL, 'b'},
+	{"count", required_argument, NULL, 'n'},
 	{"version", no_argument, NULL, 'V'},
 	{"help", no_argument, NULL, 'h'},
 	{0},
@@ -70,7 +76,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 {
 	int c;
 
-	while ((c = getopt_long(argc, argv, "s:o:Vh", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "s:o:d:bn:Vh", longs, NULL)) != -1) {
 		switch (c) {
 		case 's':
 			o->socket = optarg;
@@ -83,6 +89,15 @@ static void parse_options(int argc, char **argv, struct options *o)
 			break;
 		case LONG_NAMESPACE:
 			o->namespace = optarg;
+			break;
+		case 'd':
+			o->value[OPTION_DELAY] = optarg;
+			break;
+		case 'b':
+			o->value[OPTION_BATCH] = "";
+			break;
+		case 'n':
+			o->value[OPTION_FRAMES] = optarg;
 			break;
 		case 'V':
 			printf("nvmegw %s\n", NVMEGW_VERSION);

@@ -11,13 +11,16 @@ enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV };
 enum {
 	OPTION_LAST,
 	OPTION_TYPE,
+	OPTION_DELAY,
+	OPTION_BATCH,
+	OPTION_FRAMES,
 	OPTION_COUNT,
 };
 #define TAKES(option) (1u << OPTION_##option)
 
 struct options {
 	const char *socket, *subsystem, *namespace;
-	const char *value[OPTION_COUNT]; /* NULL: not given; of a flag, "" */
+	const char *value[OPTION_COUNT]; /* NULL: not given; of a switch, "" */
 	enum output output;
 	bool help;
 	char **words; /* what is no option */

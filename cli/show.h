@@ -24,5 +24,7 @@ void show_methods(const json_t *result);
 
 /* Of rows with "paths" and "usable_paths". */
 enum colour show_paths_colour(const json_t *row);
+/* Of paths. */
+enum colour show_state_colour(const json_t *row);
 
 #endif

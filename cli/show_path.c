@@ -14,7 +14,7 @@ static bool live(const json_t *path)
 	return says(path, "upstream_state", "live");
 }
 
-static enum colour state_colour(const json_t *row)
+enum colour show_state_colour(const json_t *row)
 {
 	if (says(row, "state", "optimized") || says(row, "state", "non-optimized"))
 		return COLOUR_GOOD;
@@ -109,7 +109,7 @@ static const struct column path_columns[] = {
 	{.title = "PATH", .key = "path", .cell = cell_text},
 	{"NS", "nsid", cell_text, .right = true},
 	{.title = "ADDRESS", .key = NULL, .cell = cell_address},
-	{"STATE", "state", cell_text, .colour = state_colour},
+	{"STATE", "state", cell_text, .colour = show_state_colour},
 	{"READS", "reads", cell_count, .right = true},
 	{"WRITES", "writes", cell_count, .right = true},
 	{"INFLIGHT", "inflight", cell_count, .right = true},
@@ -130,7 +130,7 @@ void show_paths(const json_t *result)
 static const struct column path_fields[] = {
 	{.title = "path", .key = "path", .cell = cell_text},
 	{.title = "namespace", .key = "nsid", .cell = cell_namespace},
-	{"state", "state", cell_text, .colour = state_colour},
+	{"state", "state", cell_text, .colour = show_state_colour},
 	{.title = "since", .key = "since_seconds", .cell = cell_ago},
 	{.title = "reason", .key = "reason", .cell = cell_reason_if_said},
 	{.title = "ANA state", .key = "ana_state", .cell = cell_ana},
