@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/events.h"
+#include "cli/io.h"
 #include "cli/show.h"
 #include "cli/top.h"
 
@@ -27,6 +28,13 @@ const struct argument namespace_arg = {
 	.hint = "\"nvmegw namespace list\" lists them under NS",
 	.number = true,
 };
+static const struct argument lba_arg = {
+	.param = "lba",
+	.name = "LBA",
+	.question = "which block?",
+	.hint = "the number of a block is expected, from 0 on",
+	.number = true,
+};
 static const struct argument policy_arg = {
 	.param = "policy",
 	.name = "POLICY",
@@ -42,6 +50,12 @@ const struct argument option_args[OPTION_COUNT] = {
 	[OPTION_DELAY] = {.name = "--delay"},
 	[OPTION_BATCH] = {.name = "--batch"},
 	[OPTION_FRAMES] = {.name = "--count"},
+	[OPTION_BLOCKS] = {.param = "blocks",
+			   .name = "--blocks",
+			   .hint = "a number of blocks is expected",
+			   .number = true},
+	[OPTION_PATH] = {.param = "path", .name = "--path"},
+	[OPTION_YES_WRITE] = {.name = "--yes-write"},
 	[OPTION_TYPE] = {.param = "types", .name = "--type", .list = true},
 };
 
@@ -115,6 +129,22 @@ static const struct command commands[] = {
 	 .show = show_controllers,
 	 .help = "the hosts that are connected",
 	 .subsystem = true},
+	{.words = {"io", "read"},
+	 .method = "io.read",
+	 .show = show_io_read,
+	 .raw = raw_io_read,
+	 .help = "blocks of a namespace, by --path PATH or as hosts read them",
+	 .args = {&namespace_arg, &lba_arg},
+	 .subsystem = true,
+	 .takes = TAKES(BLOCKS) | TAKES(PATH)},
+	{.words = {"io", "write"},
+	 .method = "io.write",
+	 .prepare = prepare_io_write,
+	 .show = show_io_write,
+	 .help = "blocks of a namespace, from standard input",
+	 .args = {&namespace_arg, &lba_arg},
+	 .subsystem = true,
+	 .takes = TAKES(YES_WRITE)},
 	{.words = {"events"},
 	 .method = "events.subscribe",
 	 .run = events_run,

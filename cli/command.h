@@ -29,12 +29,15 @@ struct command {
 	const char *method; /* NULL: several, which it knows itself */
 	const char *words[COMMAND_WORDS];
 	void (*show)(const json_t *result);
+	void (*raw)(const json_t *result); /* as bytes; NULL: it has none */
 	const char *rows; /* the member of the result that is shown as CSV; NULL: all of it */
 	const char *help;
 	const struct argument *args[COMMAND_ARGS];
 	bool subsystem; /* takes --subsystem */
 	bool namespace; /* takes --namespace */
 	unsigned takes; /* which other options: TAKES(...) */
+	/* Adds to the parameters what is no word and no option, or ends the program. */
+	void (*prepare)(const struct options *o, json_t *params);
 	/* Instead of asking once and showing the result; @params are taken over. An exit status. */
 	int (*run)(const struct options *o, json_t *params);
 };

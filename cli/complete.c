@@ -85,7 +85,7 @@ struct fixed {
 
 static const struct fixed fixeds[] = {
 	{"policy", {"failover", "round-robin", "queue-depth", "service-time", "numa"}},
-	{"output", {"table", "json", "csv"}},
+	{"output", {"table", "json", "csv", "raw"}},
 	{"type", {"daemon", "path", "namespace", "upstream", "host", "policy"}},
 	{0},
 };

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/client.h"
 #include "cli/command.h"
@@ -28,11 +29,14 @@ static const char more_usage[] =
 	"\n"
 	"Options, before or after the command:\n"
 	"  -s, --socket FILE        the daemon's control socket (" DEFAULT_SOCKET ")\n"
-	"  -o, --output table|json|csv  for people or for scripts (table)\n"
+	"  -o, --output table|json|csv|raw  for people or for scripts (table)\n"
 	"  --subsystem NQN          only what belongs to this exported subsystem\n"
 	"  --namespace NSID         only this namespace\n"
 	"  --last N                 also the last N events\n"
 	"  --type TYPE,...          only events of these types, like path or path.down\n"
+	"  --blocks N               how many to read (1)\n"
+	"  --path PATH              read over this path\n"
+	"  --yes-write              overwriting is meant\n"
 	"  -d, --delay SECONDS      between looks (1)\n"
 	"  -b, --batch              print instead of drawing on the screen\n"
 	"  -n, --count N            look so often, then end\n"
@@ -45,13 +49,15 @@ static const char more_usage[] =
 
 static enum output parse_output(const char *word)
 {
-	static const char *const names[] = {
-		[OUTPUT_TABLE] = "table", [OUTPUT_JSON] = "json", [OUTPUT_CSV] = "csv"};
+	static const char *const names[] = {[OUTPUT_TABLE] = "table",
+					    [OUTPUT_JSON] = "json",
+					    [OUTPUT_CSV] = "csv",
+					    [OUTPUT_RAW] = "raw"};
 
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(word, names[i]))
 			return i;
-	bad_usage("--output %s: table, json or csv is expected", word);
+	bad_usage("--output %s: table, json, csv or raw is expected", word);
 }
 
 /* Options without a letter */
@@ -64,6 +70,9 @@ static const struct option longs[] = {
 	{"namespace", required_argument, NULL, LONG_NAMESPACE},
 	{"last", required_argument, NULL, LONG_MORE + OPTION_LAST},
 	{"type", required_argument, NULL, LONG_MORE + OPTION_TYPE},
+	{"blocks", required_argument, NULL, LONG_MORE + OPTION_BLOCKS},
+	{"path", required_argument, NULL, LONG_MORE + OPTION_PATH},
+	{"yes-write", no_argument, NULL, LONG_MORE + OPTION_YES_WRITE},
 	{"delay", required_argument, NULL, 'd'},
 	{"batch", no_argument, NULL, 'b'},
 	{"count", required_argument, NULL, 'n'},
@@ -200,6 +209,9 @@ static void check_usage(const struct command *c, const struct options *o, int us
 		bad_usage("%s does not take --subsystem", name);
 	if (o->namespace && !c->namespace)
 		bad_usage("%s does not take --namespace", name);
+	if (o->output == OUTPUT_RAW && (!c->raw || isatty(STDOUT_FILENO)))
+		bad_usage(c->raw ? "%s: raw bytes are not for a terminal" : "%s has no raw output",
+			  name);
 	for (unsigned i = 0; i < OPTION_COUNT; i++)
 		if (o->value[i] && !(c->takes & 1u << i))
 			bad_usage("%s does not take %s", name, option_args[i].name);
@@ -220,6 +232,8 @@ static json_t *params_of(const struct command *c, const struct options *o, int u
 	for (unsigned i = 0; i < OPTION_COUNT; i++)
 		if (o->value[i] && option_args[i].param)
 			set_argument(params, &option_args[i], o->value[i]);
+	if (c->prepare)
+		c->prepare(o, params);
 	return params;
 }
 
@@ -259,6 +273,9 @@ static int print(const struct options *o, struct client *c, const struct command
 		return print_csv(c, cmd, result);
 	case OUTPUT_JSON:
 		print_json(result);
+		return 0;
+	case OUTPUT_RAW:
+		cmd->raw(result);
 		return 0;
 	default:
 		cmd->show(result);

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV };
+enum output { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV, OUTPUT_RAW };
 
 /* Options that only some commands take; a command has a bit for each. */
 enum {
@@ -14,6 +14,9 @@ enum {
 	OPTION_DELAY,
 	OPTION_BATCH,
 	OPTION_FRAMES,
+	OPTION_BLOCKS,
+	OPTION_PATH,
+	OPTION_YES_WRITE,
 	OPTION_COUNT,
 };
 #define TAKES(option) (1u << OPTION_##option)

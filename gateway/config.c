@@ -32,6 +32,7 @@ static const struct cfg_field fields[] = {
 	{"state_dir", CFG_TEXT, AT(cfg.state_dir), .text = "/var/lib/nvmegw", .or_empty = true},
 	{"control_socket", CFG_TEXT, AT(cfg.control_socket), .text = "/run/nvmegw/control.sock",
 	 .or_empty = true},
+	{"admin_writes", CFG_BOOL, AT(cfg.admin_writes)},
 	{.name = "http", .type = CFG_OTHER},
 	{"log_level", CFG_WORD, AT(cfg.log_level), .words = log_levels},
 	{"hostnqn", CFG_TEXT, AT(host.hostnqn), .check = cfg_check_nqn},

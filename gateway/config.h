@@ -64,6 +64,7 @@ struct gw_config {
 	unsigned requests;	  /* request slots per worker */
 	char state_dir[4096];	  /* "": NSIDs are not kept */
 	char control_socket[108]; /* "": none */
+	bool admin_writes;	  /* io.write is allowed */
 	struct addr http;	  /* of the status page and the metrics; len 0: none */
 	int log_level;
 	struct listener_cfg *listeners;

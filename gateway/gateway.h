@@ -47,8 +47,9 @@ struct gateway {
 	struct mp *mp;
 	struct state *state; /* NSIDs that survive restarts */
 	struct events *events;
-	struct rpc *rpc;   /* control socket; NULL: none */
-	struct http *http; /* status page and metrics; NULL: none */
+	unsigned admin_ios; /* reads and writes of admins that are out */
+	struct rpc *rpc;    /* control socket; NULL: none */
+	struct http *http;  /* status page and metrics; NULL: none */
 	struct gw_listener *listeners;
 	unsigned nr_listeners;
 	TAILQ_HEAD(, subsystem) subsystems; /* exported ones, in configured order */

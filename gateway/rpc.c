@@ -18,6 +18,7 @@
 #include "gateway/gateway.h"
 #include "gateway/rpc_answer.h"
 #include "gateway/rpc_events.h"
+#include "gateway/rpc_later.h"
 #include "gateway/rpc_methods.h"
 #include "gateway/rpc_socket.h"
 #include "transport/log.h"
@@ -31,6 +32,7 @@ struct rpc_conn {
 	struct loop_timer stall;
 	struct rpc_caller caller;
 	struct event_reader events;
+	json_t *late;	/* an answer that has come and is not on its way yet */
 	bool ended;	/* nothing more is read */
 	bool answering; /* what goes out is an answer, and no events */
 	char *out;	/* NULL: nothing */
@@ -55,6 +57,8 @@ static void drop(struct rpc_conn *c)
 	int fd = c->watch.fd;
 
 	event_reader_close(&c->events);
+	rpc_later_forget(&c->caller);
+	json_decref(c->late);
 	TAILQ_REMOVE(&c->rpc->conns, c, link);
 	c->rpc->nr_conns--;
 	loop_fd_fini(&c->watch);
@@ -140,7 +144,12 @@ static void answer_next(struct rpc_conn *c)
 {
 	size_t n = whole_line(c);
 
-	if (n) {
+	if (c->caller.later)
+		return;
+	if (c->late) {
+		put_answer(c, c->late);
+		c->late = NULL;
+	} else if (n) {
 		json_t *answer = rpc_answer(&c->caller, c->in, n);
 
 		c->in_len -= n;
@@ -156,7 +165,9 @@ static void answer_next(struct rpc_conn *c)
 /* An answer is due, and nothing is read before it is taken. */
 static bool answering(const struct rpc_conn *c)
 {
-	return (c->out && c->answering) || whole_line(c);
+	if (c->out && c->answering)
+		return true;
+	return !c->caller.later && (c->late || whole_line(c));
 }
 
 /*
@@ -172,7 +183,7 @@ static void wait_on(struct rpc_conn *c)
 		loop_timer_arm(&c->stall, RPC_STALL_MS * NSEC_PER_MSEC);
 		return;
 	}
-	if (c->in_len < sizeof(c->in))
+	if (!c->caller.later && c->in_len < sizeof(c->in))
 		want |= LOOP_READ;
 	loop_fd_want(&c->watch, want);
 	loop_timer_cancel(&c->stall);
@@ -192,7 +203,7 @@ static void on_ready(void *arg, unsigned events)
 		answer_next(c);
 	if (!c->out)
 		put_events(c);
-	if (!send_out(c) || (c->ended && !answering(c)))
+	if (!send_out(c) || (c->ended && !answering(c) && !c->caller.later))
 		drop(c);
 	else
 		wait_on(c);
@@ -203,6 +214,14 @@ static void on_event(void *arg)
 	struct rpc_conn *c = arg;
 
 	loop_fd_want(&c->watch, c->watch.want | LOOP_WRITE);
+}
+
+static void on_answered(void *arg, json_t *answer)
+{
+	struct rpc_conn *c = arg;
+
+	c->late = answer;
+	loop_fd_want(&c->watch, LOOP_WRITE);
 }
 
 /* ---- accepting ---- */
@@ -220,7 +239,8 @@ static void conn_new(struct rpc *rpc, int fd)
 	}
 	memset(c, 0, offsetof(struct rpc_conn, in)); /* not the memory of a request to come */
 	c->rpc = rpc;
-	c->caller = (struct rpc_caller){rpc->gw, &c->events};
+	c->caller = (struct rpc_caller){
+		.gw = rpc->gw, .events = &c->events, .answered = on_answered, .arg = c};
 	c->events.there = on_event;
 	c->events.arg = c;
 	loop_timer_init(&c->stall, rpc->gw->control, on_stall, c);

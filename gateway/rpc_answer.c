@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/rpc.h"
+#include "gateway/rpc_later.h"
 #include "gateway/rpc_methods.h"
 #include "gateway/rpc_schema.h"
 #include "gateway/rpc_value.h"
@@ -72,7 +73,7 @@ static const char *invalid(const json_t *req)
 }
 
 /* Takes over @result. */
-static json_t *answer(json_t *id, json_t *result, const struct rpc_error *err)
+json_t *rpc_answer_of(json_t *id, json_t *result, const struct rpc_error *err)
 {
 	json_t *a = json_object();
 
@@ -95,12 +96,16 @@ static json_t *answer_request(struct rpc_caller *caller, json_t *req)
 
 	if (problem) {
 		rpc_fail(&err, RPC_INVALID_REQUEST, "%s", problem);
-		return answer(valid_id(id) ? id : NULL, NULL, &err);
+		return rpc_answer_of(valid_id(id) ? id : NULL, NULL, &err);
 	}
 	result = call(caller, json_string_value(json_object_get(req, "method")),
 		      json_object_get(req, "params"), &err);
+	if (caller->later) {
+		caller->later->id = json_incref(id);
+		return NULL;
+	}
 	if (id)
-		return answer(id, result, &err);
+		return rpc_answer_of(id, result, &err);
 	json_decref(result); /* a notification */
 	return NULL;
 }
@@ -113,7 +118,7 @@ json_t *rpc_answer(struct rpc_caller *caller, const char *text, size_t len)
 
 	if (!req) {
 		rpc_fail(&err, RPC_PARSE, "not JSON at byte %d: %s", e.position, e.text);
-		return answer(NULL, NULL, &err);
+		return rpc_answer_of(NULL, NULL, &err);
 	}
 	a = answer_request(caller, req);
 	json_decref(req);
@@ -125,5 +130,5 @@ json_t *rpc_answer_too_long(void)
 	struct rpc_error err;
 
 	rpc_fail(&err, RPC_INVALID_REQUEST, "a request may have %u bytes at most", RPC_MAX_LINE);
-	return answer(NULL, NULL, &err);
+	return rpc_answer_of(NULL, NULL, &err);
 }

@@ -13,6 +13,7 @@ enum rpc_code {
 	RPC_NOT_FOUND = 1, /* nothing of the name given */
 	RPC_AMBIGUOUS = 2, /* several of it */
 	RPC_REFUSED = 3,   /* not now, or not with that */
+	RPC_FAILED = 4,	   /* a command was carried out and failed */
 };
 
 struct rpc_error {

@@ -6,6 +6,7 @@
 
 #include "gateway/event_of.h"
 #include "gateway/rpc_events.h"
+#include "gateway/rpc_io.h"
 #include "gateway/rpc_namespace.h"
 #include "gateway/rpc_path.h"
 #include "gateway/rpc_schema.h"
@@ -268,6 +269,8 @@ static const struct rpc_method methods[] = {
 	{"namespace.show", .call = get_namespace},
 	{"policy.set", .call = set_policy},
 	{"controller.list", .call = list_controllers},
+	{"io.read", .call_from = rpc_io_read},
+	{"io.write", .call_from = rpc_io_write},
 	{"events.subscribe", .call_from = rpc_subscribe},
 	{0},
 };

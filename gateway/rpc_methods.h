@@ -15,6 +15,10 @@ struct gateway;
 struct rpc_caller {
 	struct gateway *gw;
 	struct event_reader *events; /* what it has subscribed to */
+	struct rpc_later *later;     /* an answer that is still to come, see rpc_later.h */
+	/* Gets it; NULL: none is due. Nothing else is asked before. */
+	void (*answered)(void *arg, json_t *answer);
+	void *arg;
 };
 
 struct rpc_method {

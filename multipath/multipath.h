@@ -321,6 +321,26 @@ struct quarantine_info {
 void mp_quarantines(const struct mp *mp, void (*fn)(void *arg, const struct quarantine_info *q),
 		    void *arg);
 
+/* ---- reads and writes of an admin's, see admin_io.c ---- */
+struct mp_io {
+	bool write;
+	uint64_t slba;
+	uint32_t blocks, block_bytes; /* mp_block_bytes() of the head */
+	void *data;		      /* len bytes, the caller's, until done() */
+	uint32_t len;
+	void (*done)(struct mp_io *io); /* on control */
+	/* set by then */
+	int error; /* -errno: nothing was done. EBUSY, ESTALE (it is not what it was), ENOTCONN */
+	uint16_t status;
+	uint64_t ns;	   /* that it took */
+	struct path *path; /* that carried it out, until done() returns; NULL: not known */
+};
+
+/* With metadata. */
+uint32_t mp_block_bytes(const struct ns_geometry *geo);
+/* Over @only, which is one of the head's, however that is used; NULL: as a host's command. */
+void mp_io_start(struct head *h, const struct path *only, struct mp_io *io);
+
 /*
  * ns that a command which nobody waits for any more may still be executed for: until its upstream
  * answers, or is given up and has ended by itself. UINT64_MAX: no bound. Those of local kinds do

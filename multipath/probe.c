@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads of our own that tell how quick a path is that hosts' commands avoid. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "multipath/worker.h"
@@ -53,6 +54,24 @@ static struct view_entry *entry_of(struct head_worker *hw, const struct lane *la
 	return NULL;
 }
 
+int lane_submit(struct head_worker *hw, struct lane *lane, struct request *req)
+{
+	struct view_entry *e = entry_of(hw, lane);
+	int err;
+
+	if (!e || !e->conn || !e->conn->up)
+		return -ENOTCONN;
+	if (!ini_room(e->conn->qp))
+		return -EAGAIN;
+	req->sqe.nsid = htole32(e->nsid);
+	req->mp_lane = lane;
+	req->mp_conn = e->conn;
+	err = conn_submit(e->conn, req);
+	if (!err)
+		lane->out++;
+	return err;
+}
+
 static uint32_t blocks_in(uint32_t len, const struct ns_geometry *geo, uint32_t block)
 {
 	if (len < block)
@@ -63,28 +82,20 @@ static uint32_t blocks_in(uint32_t len, const struct ns_geometry *geo, uint32_t 
 static bool sent(struct head_worker *hw, struct lane *lane, uint32_t len)
 {
 	const struct ns_geometry *geo = &hw->view->geo;
-	uint32_t block = (1u << geo->lbads) + geo->ms, blocks = blocks_in(len, geo, block);
-	struct view_entry *e = entry_of(hw, lane);
-	struct request *req;
+	uint32_t block = mp_block_bytes(geo), blocks = blocks_in(len, geo, block);
+	struct request *req = pool_get(loop_pool(hw->mw->loop));
 
-	if (!e || !e->conn || !e->conn->up || !ini_room(e->conn->qp))
-		return false;
-	req = pool_get(loop_pool(hw->mw->loop));
 	if (!req)
 		return false;
 	req->sqe.opcode = nvme_cmd_read;
-	req->sqe.nsid = htole32(e->nsid);
 	req->dir = NVME_DIR_C2H;
 	req->sqe.cdw12 = htole32(blocks - 1);
 	req->data_len = blocks * block;
-	req->mp_lane = lane;
-	req->mp_conn = e->conn;
 	req->ini_done = on_done;
-	if (request_alloc_data(req, req->data_len) || conn_submit(e->conn, req)) {
+	if (request_alloc_data(req, req->data_len) || lane_submit(hw, lane, req)) {
 		pool_put(req);
 		return false;
 	}
-	lane->out++;
 	return true;
 }
 

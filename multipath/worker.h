@@ -174,6 +174,11 @@ void conn_close(struct conn *conn);
 int conn_submit(struct conn *conn, struct request *req);
 /* How long a command may be out before the association is given up. */
 uint64_t conn_patience(uint64_t io_timeout);
+/*
+ * Sends the request over this path, however it ranks, and takes a hold of the lane. 0, -EAGAIN or
+ * -ENOTCONN; req->ini_done is set.
+ */
+int lane_submit(struct head_worker *hw, struct lane *lane, struct request *req);
 /* The request has come back from the conn's qpair. */
 void conn_returned(struct conn *conn, struct request *req, int error);
 

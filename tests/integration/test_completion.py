@@ -106,7 +106,7 @@ class Completion(StackTest):
                 self.assertEqual(self.words(*words, ""), [], words)
 
     def test_every_option(self):
-        options = re.findall(r"^  (?:-\w, )?(--\w+)", self.help(), re.M)
+        options = re.findall(r"^  (?:-\w, )?(--[\w-]+)", self.help(), re.M)
         self.assertGreater(len(options), 4)
         self.assertEqual(self.words("-"), options)
         self.assertEqual(self.words("path", "list", "--so"), ["--socket"])

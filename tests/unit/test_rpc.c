@@ -99,7 +99,7 @@ static void check_result(const char *text, size_t len, const json_t *answer)
 static json_t *ask_bytes(const char *text, size_t len)
 {
 	static struct event_reader reader;
-	struct rpc_caller caller = {gw, &reader};
+	struct rpc_caller caller = {.gw = gw, .events = &reader};
 	json_t *answer = rpc_answer(&caller, text, len);
 
 	check_result(text, len, answer);
