@@ -11,8 +11,8 @@
 #include "cli/client.h"
 #include "cli/command.h"
 
-#define PATIENCE   1 /* seconds */
-#define MAX_VALUES 8 /* of one argument */
+#define PATIENCE   1  /* seconds */
+#define MAX_VALUES 12 /* of one argument */
 
 struct line {
 	const char *prefix; /* of the word that is wanted */
@@ -85,6 +85,10 @@ struct fixed {
 
 static const struct fixed fixeds[] = {
 	{"policy", {"failover", "round-robin", "queue-depth", "service-time", "numa"}},
+	{"level", {"error", "warning", "notice", "info", "debug"}},
+	{"categories",
+	 {"tcp", "rdma", "fabrics", "upstream", "path", "ana", "io", "config", "rpc", "all",
+	  "none"}},
 	{"output", {"table", "json", "csv", "raw"}},
 	{"type", {"daemon", "path", "namespace", "upstream", "host", "policy"}},
 	{0},

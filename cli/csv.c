@@ -67,7 +67,7 @@ static void put_value(const json_t *v)
 static bool is_column(const json_t *schema)
 {
 	if (says(schema, "type", "array"))
-		return says(json_object_get(schema, "items"), "type", "integer");
+		return is_column(json_object_get(schema, "items"));
 	return !says(schema, "type", "object");
 }
 

@@ -2,7 +2,7 @@
 /*
  * Results as comma-separated values (RFC 4180, but for lines that end as usual here): a header with
  * the names of the members, and a row for each object. What is no single value is left out, but for
- * lists of numbers, which are one with spaces between.
+ * lists of such, which are one with spaces between.
  */
 #ifndef CLI_CSV_H
 #define CLI_CSV_H

@@ -20,6 +20,7 @@ void show_namespace(const json_t *result);
 void show_policy(const json_t *result);
 void show_controllers(const json_t *result);
 void show_event(const json_t *event);
+void show_log(const json_t *result);
 void show_methods(const json_t *result);
 
 /* Of rows with "paths" and "usable_paths". */

@@ -142,6 +142,17 @@ void show_status(const json_t *result)
 	show_quarantines(json_object_get(result, "quarantines"));
 }
 
+void show_log(const json_t *result)
+{
+	const json_t *list = json_object_get(result, "debug"), *name;
+	size_t i;
+
+	printf("level  %s\ndebug ", text_of(result, "level"));
+	json_array_foreach((json_t *)list, i, name)
+		printf(" %s", json_string_value(name));
+	puts(json_array_size(list) ? "" : " none");
+}
+
 void show_version(const json_t *result)
 {
 	printf("nvmegw %s\nnvmegwd %s\n", NVMEGW_VERSION, text_of(result, "version"));

@@ -188,6 +188,7 @@ static void run_connect(struct host_queue *q, struct request *req)
 		return;
 	}
 	status = try_connect(q, req);
+	log_debug(FABRICS, "host %s: Connect: status %#x", queue_peer(q, peer), status);
 	if (!status)
 		return;
 	log_ratelimited(LOG_WARNING, "host %s: Connect refused: status 0x%x, field 0x%x",
@@ -227,12 +228,16 @@ static uint16_t property_get(struct controller *c, struct request *req)
 	default:
 		return NVME_ST_INVALID_FIELD;
 	}
+	log_debug(FABRICS, "controller %u: Property Get %#x: %#llx", c->ident.cntlid, offset,
+		  (unsigned long long)value);
 	req->cqe.result64 = htole64(value);
 	return 0;
 }
 
 static uint16_t property_set(struct controller *c, struct request *req)
 {
+	log_debug(FABRICS, "controller %u: Property Set %#x: %#x", c->ident.cntlid,
+		  le32toh(req->sqe.cdw11), le32toh(req->sqe.cdw12));
 	if ((le32toh(req->sqe.cdw10) & 7) || le32toh(req->sqe.cdw11) != NVMF_PROP_CC)
 		return NVME_ST_INVALID_FIELD;
 	controller_set_cc(c, le32toh(req->sqe.cdw12));

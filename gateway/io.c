@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/admin.h"
+#include "transport/log.h"
 
 #define PRINFO_PRACT (1u << 29) /* of command dword 12 */
 #define PI_BYTES     8u
@@ -197,6 +198,7 @@ static void on_complete(struct request *req)
 	struct host_queue *q = req->tgt ? req->tgt->priv : NULL;
 	uint16_t status = nvme_cqe_status(&req->cqe);
 
+	log_debug(IO, "command %u: status %#x", req->cid, status);
 	if (q && !status) {
 		count(q, req);
 	} else if (q) {
@@ -256,6 +258,9 @@ static void proceed(struct request *req)
 void io_command(struct host_queue *q, struct request *req)
 {
 	stat_add(&q->commands, 1);
+	log_debug(IO, "queue %u: command %u: opcode %#x, namespace %u, LBA %llu, %u bytes", q->qid,
+		  req->cid, req->sqe.opcode, le32toh(req->sqe.nsid),
+		  (unsigned long long)nvme_sqe_slba(&req->sqe), req->data_len);
 	if (req->sqe.opcode == NVME_OPC_FABRICS || q->disconnected) {
 		fabrics_io_command(q, req);
 		return;

@@ -11,32 +11,46 @@
 #include "transport/log.h"
 
 static const char usage[] =
-	"usage: nvmegwd -c FILE [-t] [-d]\n"
+	"usage: nvmegwd -c FILE [-t] [-d CATEGORY,...]\n"
 	"\n"
 	"NVMe over Fabrics gateway: connects to upstream controllers over every path and exports\n"
 	"each namespace once.\n"
 	"\n"
-	"  -c, --config FILE  configuration; see nvmegw.json(5)\n"
-	"  -t, --test         check the configuration and exit\n"
-	"  -d, --debug        log everything\n"
-	"  -V, --version      print the version and exit\n"
-	"  -h, --help         print this and exit\n";
+	"  -c, --config FILE          configuration; see nvmegw.json(5)\n"
+	"  -t, --test                 check the configuration and exit\n"
+	"  -d, --debug CATEGORY,...   log more of tcp, rdma, fabrics, upstream, path, ana, io,\n"
+	"                             config or rpc; or all\n"
+	"  -V, --version              print the version and exit\n"
+	"  -h, --help                 print this and exit\n";
 
 struct options {
 	const char *config;
-	bool test, debug;
+	bool test;
 };
+
+static void debug(const char *names)
+{
+	const char *unknown;
+	unsigned categories;
+
+	if (!debug_parse(names, &categories, &unknown)) {
+		fprintf(stderr, "nvmegwd: --debug: there is no category %s; see nvmegwd --help\n",
+			unknown);
+		exit(2);
+	}
+	log_set_debug(categories);
+}
 
 static void parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
 		{"config", required_argument, NULL, 'c'}, {"test", no_argument, NULL, 't'},
-		{"debug", no_argument, NULL, 'd'},	  {"version", no_argument, NULL, 'V'},
+		{"debug", required_argument, NULL, 'd'},  {"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},	  {0},
 	};
 	int c;
 
-	while ((c = getopt_long(argc, argv, "c:tdVh", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:td:Vh", longs, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			o->config = optarg;
@@ -45,7 +59,7 @@ static void parse_options(int argc, char **argv, struct options *o)
 			o->test = true;
 			break;
 		case 'd':
-			o->debug = true;
+			debug(optarg);
 			break;
 		case 'V':
 			printf("nvmegwd %s\n", NVMEGW_VERSION);
@@ -86,6 +100,21 @@ static void on_stop_signal(void *arg)
 	gateway_stop(gw);
 }
 
+static void tell_config(const struct gw_config *cfg)
+{
+	log_debug(CONFIG, "%u workers with %llu bytes and %u requests each", cfg->workers,
+		  (unsigned long long)cfg->memory, cfg->requests);
+	for (unsigned i = 0; i < cfg->nr_subsystems; i++) {
+		const struct subsys_cfg *ss = &cfg->subsystems[i];
+
+		log_debug(CONFIG, "subsystem %s: %u upstreams, policy %s", ss->mp.nqn,
+			  ss->nr_upstreams, mp_policy_name(ss->mp.policy));
+		for (unsigned n = 0; n < ss->nr_upstreams; n++)
+			log_debug(CONFIG, "upstream %s: %s, NQN %s", ss->upstreams[n].mp.name,
+				  ss->upstreams[n].mp.transport->name, ss->upstreams[n].mp.nqn);
+	}
+}
+
 static int run(const struct gw_config *cfg)
 {
 	struct gateway *gw = gateway_new(cfg);
@@ -117,7 +146,8 @@ int main(int argc, char **argv)
 		config_free(cfg);
 		return 0;
 	}
-	log_set_level(o.debug ? LOG_DEBUG : cfg->log_level);
+	log_set_level(cfg->log_level);
+	tell_config(cfg);
 	signal(SIGPIPE, SIG_IGN);
 	raise_nofile();
 	status = run(cfg);

@@ -9,6 +9,7 @@
 #include "gateway/rpc_schema.h"
 #include "gateway/rpc_value.h"
 #include "gateway/schema.h"
+#include "transport/log.h"
 
 /* ---- parameters ---- */
 
@@ -77,6 +78,8 @@ json_t *rpc_answer_of(json_t *id, json_t *result, const struct rpc_error *err)
 {
 	json_t *a = json_object();
 
+	if (!result)
+		log_debug(RPC, "error %d: %s", (int)err->code, err->message);
 	json_object_set_new(a, "jsonrpc", json_string("2.0"));
 	json_object_set_new(a, "id", id ? json_incref(id) : json_null());
 	if (result)
@@ -98,6 +101,7 @@ static json_t *answer_request(struct rpc_caller *caller, json_t *req)
 		rpc_fail(&err, RPC_INVALID_REQUEST, "%s", problem);
 		return rpc_answer_of(valid_id(id) ? id : NULL, NULL, &err);
 	}
+	log_debug(RPC, "method %.100s", json_string_value(json_object_get(req, "method")));
 	result = call(caller, json_string_value(json_object_get(req, "method")),
 		      json_object_get(req, "params"), &err);
 	if (caller->later) {

@@ -7,6 +7,7 @@
 #include "gateway/event_of.h"
 #include "gateway/rpc_events.h"
 #include "gateway/rpc_io.h"
+#include "gateway/rpc_log.h"
 #include "gateway/rpc_namespace.h"
 #include "gateway/rpc_path.h"
 #include "gateway/rpc_schema.h"
@@ -271,6 +272,9 @@ static const struct rpc_method methods[] = {
 	{"controller.list", .call = list_controllers},
 	{"io.read", .call_from = rpc_io_read},
 	{"io.write", .call_from = rpc_io_write},
+	{"log.show", .call = rpc_log_show},
+	{"log.level", .call = rpc_log_level},
+	{"log.debug", .call = rpc_log_debug},
 	{"events.subscribe", .call_from = rpc_subscribe},
 	{0},
 };

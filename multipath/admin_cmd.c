@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "multipath/control.h"
+#include "transport/log.h"
 #include "transport/pool.h"
 
 struct admin_cmd {
@@ -59,6 +60,8 @@ static void on_done(struct request *req, int error)
 	struct assoc *a = c->a;
 	admin_fn fn = c->fn;
 
+	log_debug(UPSTREAM, "%s: answer to admin command %#x: error %d, status %#x",
+		  a->up->cfg.name, req->sqe.opcode, error, nvme_cqe_status(&req->cqe));
 	TAILQ_REMOVE(&a->cmds, c, link);
 	free(c);
 	if (!a->dead) {
@@ -114,6 +117,8 @@ void admin_send_data(struct assoc *a, const struct nvme_sqe *sqe, const void *ou
 	}
 	req->complete_arg = c;
 	req->ini_done = on_done;
+	log_debug(UPSTREAM, "%s: admin command %#x, dwords 10 and 11 %#x %#x", a->up->cfg.name,
+		  sqe->opcode, le32toh(sqe->cdw10), le32toh(sqe->cdw11));
 	err = a->up->cfg.transport->submit(a->admin, req);
 	if (err) {
 		TAILQ_REMOVE(&a->cmds, c, link);

@@ -57,6 +57,8 @@ static void apply_groups(struct assoc *a, const struct groups *groups)
 	TAILQ_FOREACH(p, &a->up->paths, up_link) {
 		uint8_t state = groups ? state_of(groups, p->anagrpid) : NVME_ANA_STATE_OPTIMIZED;
 
+		log_debug(ANA, "%s/%u: group %u is %s, was %s", a->up->cfg.name, p->nsid,
+			  p->anagrpid, ana_state_name(state), ana_state_name(p->ana_state));
 		if (state == p->ana_state && !p->suspect)
 			continue;
 		if (state != p->ana_state) {

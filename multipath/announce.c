@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "multipath/control.h"
+#include "transport/log.h"
 
 struct announcement {
 	struct mp *mp;
@@ -27,6 +28,8 @@ static void on_known(void *arg)
 			TAILQ_FOREACH(p, &up->paths, up_link) {
 				if (p->announcing != a->id)
 					continue;
+				log_debug(PATH, "%s/%u: known to all workers", up->cfg.name,
+					  p->nsid);
 				p->announcing = 0;
 				if (p->head)
 					rank_batch_add(&batch, p);

@@ -10,6 +10,7 @@
 
 #include "multipath/retry.h"
 #include "multipath/selector.h"
+#include "transport/log.h"
 #include "transport/target.h"
 
 /* Between attempts to flush a path whose ANA state is changing. */
@@ -129,6 +130,8 @@ int dispatch_try(struct head_worker *hw, struct request *req)
 		req->mp_mark = dirty_sum(e->lane);
 	if (conn_submit(e->conn, req))
 		return -EAGAIN; /* on a dying conn: a new view or another turn will tell */
+	log_debug(IO, "command %u: over %s/%u", req->cid, e->lane->set->path->up->cfg.name,
+		  e->nsid);
 	req->mp_conn = e->conn;
 	req->mp_state = MP_REQ_OUT;
 	e->lane->out++;
@@ -140,6 +143,7 @@ static void hold(struct head_worker *hw, struct request *req)
 {
 	uint16_t refusal;
 
+	log_debug(IO, "command %u: waits for a path, room or buffers", req->cid);
 	hold_note_paths(hw);
 	refusal = hold_refusal(hw, req);
 	if (hw->retired) {

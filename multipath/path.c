@@ -368,6 +368,8 @@ void path_judge(struct path *p)
 	p->rank = rank;
 	p->suspect = false;
 	snprintf(p->reason, sizeof(p->reason), "%s", why ? why : last ? last : "");
+	log_debug(PATH, "%s/%u: rank %u, was %u: %s", p->up->cfg.name, p->nsid, p->rank, old,
+		  p->reason);
 	if (p->usable != was_usable)
 		path_tell(p, PATH_CHANGE_USE);
 	else if (p->usable && p->rank != old)

@@ -40,6 +40,8 @@ static uint64_t now(const struct upstream *up)
 
 static void set_state(struct upstream *up, enum upstream_state s, const char *reason)
 {
+	log_debug(UPSTREAM, "%s: %s, attempt %u: %s", up->cfg.name, upstream_state_name(s),
+		  up->attempts, reason);
 	up->state = s;
 	up->changed = now(up);
 	if (reason != up->reason) /* one may keep what it has */

@@ -16,7 +16,9 @@
 
 #define LINE_MAX_LEN 2048
 
+_Atomic unsigned log_debugging;
 static _Atomic int level_now = LOG_INFO;
+static _Atomic unsigned categories_now;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool to_journal;
 
@@ -26,15 +28,85 @@ static const char *const level_names[] = {
 	[LOG_INFO] = "info",	   [LOG_DEBUG] = "debug",
 };
 
+static const char *const debug_names[DEBUG_COUNT] = {
+	[DEBUG_TCP] = "tcp",	     [DEBUG_RDMA] = "rdma",
+	[DEBUG_FABRICS] = "fabrics", [DEBUG_UPSTREAM] = "upstream",
+	[DEBUG_PATH] = "path",	     [DEBUG_ANA] = "ana",
+	[DEBUG_IO] = "io",	     [DEBUG_CONFIG] = "config",
+	[DEBUG_RPC] = "rpc",
+};
+
+/* ---- what is logged ---- */
+
+static void settle(void)
+{
+	unsigned categories = log_level() >= LOG_DEBUG ? DEBUG_ALL : log_debug_categories();
+
+	atomic_store_explicit(&log_debugging, categories, memory_order_relaxed);
+}
+
 void log_set_level(int level)
 {
 	atomic_store_explicit(&level_now, level, memory_order_relaxed);
+	settle();
+}
+
+void log_set_debug(unsigned categories)
+{
+	atomic_store_explicit(&categories_now, categories, memory_order_relaxed);
+	settle();
+}
+
+unsigned log_debug_categories(void)
+{
+	return atomic_load_explicit(&categories_now, memory_order_relaxed);
+}
+
+const char *debug_name(enum debug_category c)
+{
+	return debug_names[c];
+}
+
+static unsigned one_category(const char *name, size_t len)
+{
+	if (len == 3 && !strncmp(name, "all", len))
+		return DEBUG_ALL;
+	for (unsigned c = 0; c < DEBUG_COUNT; c++)
+		if (!strncmp(debug_names[c], name, len) && !debug_names[c][len])
+			return 1u << c;
+	return 0;
+}
+
+bool debug_parse(const char *names, unsigned *categories, const char **unknown)
+{
+	*categories = 0;
+	if (!strcmp(names, "none"))
+		return true;
+	for (;; names++) {
+		size_t len = strcspn(names, ",");
+		unsigned one = one_category(names, len);
+
+		*unknown = names;
+		*categories |= one;
+		names += len;
+		if (!one)
+			return false;
+		if (!*names)
+			return true;
+	}
+}
+
+const char *log_level_name(int level)
+{
+	return level_names[level];
 }
 
 int log_level(void)
 {
 	return atomic_load_explicit(&level_now, memory_order_relaxed);
 }
+
+/* ---- lines ---- */
 
 /* systemd.exec(5): JOURNAL_STREAM names the device and inode of the journal's socket. */
 static void find_journal(void)
@@ -100,6 +172,19 @@ void log_line(int level, const char *fmt, ...)
 		return;
 	va_start(ap, fmt);
 	emit(level, fmt, ap, "");
+	va_end(ap);
+	errno = e;
+}
+
+void log_debug_line(enum debug_category c, const char *fmt, ...)
+{
+	char with_name[256];
+	int e = errno;
+	va_list ap;
+
+	snprintf(with_name, sizeof(with_name), "%s: %s", debug_names[c], fmt);
+	va_start(ap, fmt);
+	emit(LOG_DEBUG, with_name, ap, "");
 	va_end(ap);
 	errno = e;
 }

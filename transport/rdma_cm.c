@@ -45,6 +45,7 @@ static void on_readable(void *arg, unsigned events)
 		}
 		take_note(e, &note);
 		rdma_ack_cm_event(e);
+		log_debug(RDMA, "%s, status %d", rdma_event_str(note.type), note.status);
 		cm->fn(cm->arg, &note);
 	}
 }

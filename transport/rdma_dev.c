@@ -77,7 +77,7 @@ static void on_async(void *arg, unsigned events)
 			log_warn("RDMA device %s: %s", ibv_get_device_name(dev->verbs->device),
 				 ibv_event_type_str(type));
 		else
-			log_debug("RDMA device %s: %s", ibv_get_device_name(dev->verbs->device),
+			log_debug(RDMA, "device %s: %s", ibv_get_device_name(dev->verbs->device),
 				  ibv_event_type_str(type));
 	}
 	/* A device that was taken away stays readable with nothing to read. */

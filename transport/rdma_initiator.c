@@ -113,7 +113,7 @@ static void on_hook(void *arg)
 	give_back_all(t, t->error);
 	release(t);
 	if (!was_live)
-		log_debug("RDMA to %s: %s", addr_str(&t->params.addr, where), t->reason);
+		log_debug(RDMA, "to %s: %s", addr_str(&t->params.addr, where), t->reason);
 	if (was_live)
 		t->qp.ops->lost(&t->qp, t->error, t->reason);
 	else

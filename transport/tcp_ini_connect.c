@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "transport/log.h"
 #include "transport/tcp_initiator.h"
 
 #define SQE_DWORDS 4u /* ioccsz of a capsule without data, 16-byte units */
@@ -87,6 +88,8 @@ void tcp_ini_connect_resp(struct tcp_ini *t, const struct tcp_pdu *pdu)
 		tcp_ini_violation(t, pdu, &err);
 		return;
 	}
+	log_debug(TCP, "queue %u: answer to Connect: status %#x", t->params.qid,
+		  nvme_cqe_status(cqe));
 	if (nvme_cqe_status(cqe)) {
 		t->refused = true;
 		tcp_ini_fail(t, -ECONNREFUSED, "Connect refused");
@@ -137,6 +140,8 @@ void tcp_ini_icresp(struct tcp_ini *t, const struct tcp_pdu *pdu)
 			     "the controller does not do the digests asked for");
 		return;
 	}
+	log_debug(TCP, "queue %u: ICResp: digests %d %d, PDA %u, MAXH2CDATA %u", t->params.qid,
+		  pdu->ic.hdgst, pdu->ic.ddgst, pdu->ic.pda, pdu->ic.max);
 	t->s.wire = (struct tcp_wire){pdu->ic.hdgst, pdu->ic.ddgst, pdu->ic.pda};
 	t->s.rules.ic_done = true;
 	t->s.rules.hdgst = pdu->ic.hdgst;

@@ -41,6 +41,8 @@ static void on_accept(void *arg, unsigned events)
 				 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
+			log_debug(TCP, "accepted socket %d, connection %u of the listener", fd,
+				  l->connections + 1);
 			if (l->connections < l->cfg.max_connections) {
 				tcp_tgt_new(l, fd, &peer, len);
 				continue;

@@ -136,10 +136,11 @@ void tcp_tgt_do_close(struct tcp_tgt *t)
 		tcp_tgt_release(t, t->rx);
 	while ((req = TAILQ_FIRST(&t->outgoing)))
 		tcp_tgt_release(t, req);
+	log_debug(TCP, "queue %u of a host closed: %s", t->qp.qid, t->reason);
 	if (t->opened)
 		t->qp.listener->ops->closed(&t->qp, t->reason);
 	else
-		log_debug("tcp: connection ended early: %s", t->reason);
+		log_debug(TCP, "connection ended early: %s", t->reason);
 	orphan_requests(t);
 	fetch_quota_release(t->quota);
 	cid_map_fini(&t->cids);

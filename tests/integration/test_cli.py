@@ -161,6 +161,23 @@ class Cli(StackTest):
             _, rows = self.csv("controller", "list")
             self.assertEqual(rows[0]["hostnqn"], name.replace("\x1b", "?"))
 
+    def test_logging(self):
+        """What is asked for is logged from then on, and named."""
+        self.one_path()
+        self.assertEqual(self.cli("log", "show").stdout, "level  info\ndebug  none\n")
+        self.assertEqual(self.show("log", "debug", "io,rpc")["debug"], ["io", "rpc"])
+        self.cli("io", "read", "1", "0")
+        wait_for(lambda: "debug: rpc: method io.read" in self.p.log_tail("gateway"))
+        self.assertRegex(self.p.log_tail("gateway"), "debug: io: command 0: over disk.img/1")
+        self.cli("log", "debug", "none")
+        self.assertEqual(self.show("log", "level", "error"), {"level": "error", "debug": []})
+        self.assertEqual(self.cli("log", "level", "loud", check=False).returncode, 1)
+        self.assertEqual(self.cli("log", "debug", check=False).returncode, 2)
+        out = subprocess.run([binary("nvmegwd"), "-c", "/nowhere", "-d", "tcp,nonsense"],
+                             stderr=subprocess.PIPE, text=True, check=False, timeout=20)
+        self.assertEqual(out.returncode, 2)
+        self.assertIn("nonsense", out.stderr)
+
     def test_colours(self):
         self.one_path()
         self.assertIn("\033[32moptimized\033[0m", self.on_terminal("path", "list"))

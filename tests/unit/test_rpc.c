@@ -20,6 +20,7 @@
 #include "gateway/rpc_methods.h"
 #include "gateway/rpc_schema.h"
 #include "gateway/schema.h"
+#include "transport/log.h"
 #include "tests/unit/fake_host.h"
 #include "tests/unit/fake_upstream.h"
 #include "tests/unit/rpc_client.h"
@@ -299,8 +300,31 @@ static void words_are_known(void **state)
 		assert_true(is_among("policy.set", "params", "policy", mp_policy_name(p)));
 	for (unsigned t = 0; t < EVENT_COUNT; t++)
 		assert_true(is_among("events.subscribe", "params", "types", event_type_name(t)));
+	for (unsigned c = 0; c < DEBUG_COUNT; c++)
+		assert_true(is_among("log.debug", "params", "categories", debug_name(c)));
 	snprintf(params, sizeof(params), "{\"last\":%u}", EVENTS_KEPT + 1);
 	is_error(ask("events.subscribe", params), RPC_INVALID_PARAMS, "4096");
+}
+
+static void logging_is_set(void **state)
+{
+	int level = log_level();
+	json_t *r = result_of("log.level", "{\"level\":\"warning\"}");
+
+	assert_string_equal(text_of(r, "level"), "warning");
+	assert_int_equal(log_level(), LOG_WARNING);
+	json_decref(r);
+	r = result_of("log.debug", "{\"categories\":[\"rdma\",\"ana\"]}");
+	assert_int_equal(json_array_size(json_object_get(r, "debug")), 2);
+	assert_int_equal(log_debug_categories(), 1u << DEBUG_RDMA | 1u << DEBUG_ANA);
+	json_decref(r);
+	is_error(ask("log.debug", "{\"categories\":[\"rdma\",\"x\"]}"), RPC_INVALID_PARAMS,
+		 "categories[1]");
+	assert_int_equal(log_debug_categories(), 1u << DEBUG_RDMA | 1u << DEBUG_ANA);
+	json_decref(result_of("log.debug", "{\"categories\":[\"none\"]}"));
+	assert_int_equal(log_debug_categories(), 0);
+	is_error(ask("log.level", "{\"level\":\"loud\"}"), RPC_INVALID_PARAMS, "notice");
+	log_set_level(level);
 }
 
 static void id_comes_back(void **state)
@@ -1087,6 +1111,7 @@ int main(void)
 		T(every_method_has_schemas),
 		T(methods_are_listed),
 		T(words_are_known),
+		T(logging_is_set),
 		T(id_comes_back),
 		T(notifications_get_no_answer),
 		T(paths_are_listed),
