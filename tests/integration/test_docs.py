@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import re
+import shlex
 import subprocess
 import unittest
 
@@ -194,6 +195,19 @@ class Docs(StackTest):
         self.assertEqual(listed, schemas())
         text, ideal = control_api.written()
         self.assertEqual(text, ideal, "tests/control_api.py --write brings it up to date")
+
+    def test_commands_are_right(self):
+        """Those with a prompt: the tool gets as far as to look for the daemon."""
+        n = 0
+        for path in sorted(glob.glob(os.path.join(TOP, "docs", "*.md"))):
+            with open(path, encoding="utf-8") as f:
+                lines = re.findall(r"^\$ nvmegw (.*)$", f.read(), re.M)
+            for line in lines:
+                words = shlex.split(line.split(" | ")[0])
+                out = self.cli("-s", "/nowhere", *words, check=False)
+                self.assertEqual(out.returncode, 3, f"{path}: {line}: {out.stderr}")
+                n += 1
+        self.assertGreater(n, 10)
 
     def test_local_examples_work_together(self):
         """With folders and ports of their own, and a smaller disk."""
