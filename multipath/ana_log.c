@@ -63,10 +63,12 @@ static void apply_groups(struct assoc *a, const struct groups *groups)
 			continue;
 		if (state != p->ana_state) {
 			p->ana_state = state;
-			path_tell(p, PATH_CHANGE_ANA);
+			path_note(p, PATH_CHANGE_ANA);
 		}
 		if (p->head)
 			rank_batch_add(&batch, p);
+		else
+			path_tell(p);
 	}
 	rank_batch_publish(&batch);
 }

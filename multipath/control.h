@@ -134,8 +134,10 @@ void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns
 	       const struct ns_ident *ident);
 void path_remove(struct path *p);
 struct path *path_find(struct upstream *up, uint32_t nsid);
-/* Tells the gateway. */
-void path_tell(struct path *p, enum path_change what);
+/* To be told of by path_tell(), after workers have been sent what follows from it. */
+void path_note(struct path *p, enum path_change what);
+/* Tells the gateway what has been noted. */
+void path_tell(struct path *p);
 /* What the path can do may have changed: upstream's state, ANA, admin. Publishes when it has. */
 void path_refresh(struct path *p);
 /* The same for all paths of the upstream, publishing each head once. */

@@ -277,6 +277,8 @@ void head_settle(struct head *h)
 	note_loss(h);
 	intersect(h, &idns);
 	head_publish(h);
+	TAILQ_FOREACH(p, &h->paths, head_link)
+		path_tell(p);
 	head_tell(h);
 	if (memcmp(&idns, &h->idns, sizeof(idns))) {
 		h->idns = idns;

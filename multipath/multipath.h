@@ -109,13 +109,14 @@ struct mp_refusal {
 	bool expected; /* it is meant to be so, or soon will not be so any more: no error */
 };
 
-/* What has happened to a path; it says itself how it is now. */
+/* What has happened to a path; it says itself how it is now. In the order in which it is told. */
 enum path_change {
+	PATH_CHANGE_ANA,
 	PATH_CHANGE_USE, /* usable or not */
 	PATH_CHANGE_RANK,
-	PATH_CHANGE_ANA,
 	PATH_CHANGE_REFUSED,
 	PATH_CHANGE_REMOVED, /* freed after this */
+	PATH_CHANGE_COUNT,
 };
 
 /* What the gateway is told, on the control loop. */
@@ -187,6 +188,7 @@ struct path {
 	unsigned slot;	     /* among the head's paths */
 	bool fresh;	     /* its lane or association is new to the workers */
 	uint64_t announcing; /* until all of them have said that they know; 0: they do */
+	uint8_t untold;	     /* changes that the gateway has not been told of, by bit */
 	bool suspect;	     /* a worker saw a path status; its ANA state is being read */
 	struct path_health *health;
 	struct lane_set *lanes;

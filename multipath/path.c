@@ -131,18 +131,29 @@ static void detach(struct path *p)
 	retire_lanes(p);
 }
 
-void path_tell(struct path *p, enum path_change what)
+void path_note(struct path *p, enum path_change what)
+{
+	p->untold |= 1u << what;
+}
+
+void path_tell(struct path *p)
 {
 	const struct mp_subsys *ss = p->up->ss;
 
-	if (ss->ev->path_changed)
-		ss->ev->path_changed(ss->ev_arg, p, what);
+	for (enum path_change c = 0; p->untold && c < PATH_CHANGE_COUNT; c++) {
+		if (!(p->untold & 1u << c))
+			continue;
+		p->untold &= (uint8_t) ~(1u << c);
+		if (ss->ev->path_changed)
+			ss->ev->path_changed(ss->ev_arg, p, c);
+	}
 }
 
 void path_remove(struct path *p)
 {
 	log_notice("path %s/%u: removed", p->up->cfg.name, p->nsid);
-	path_tell(p, PATH_CHANGE_REMOVED);
+	path_note(p, PATH_CHANGE_REMOVED);
+	path_tell(p);
 	TAILQ_REMOVE(&p->up->paths, p, up_link);
 	detach(p);
 	p->removed = true;
@@ -157,7 +168,8 @@ static void refuse(struct path *p, const struct mp_refusal *why)
 		 p->nsid, why->reason);
 	p->changed = loop_now(p->up->ss->mp->control);
 	snprintf(p->reason, sizeof(p->reason), "%s", why->reason);
-	path_tell(p, PATH_CHANGE_REFUSED);
+	path_note(p, PATH_CHANGE_REFUSED);
+	path_tell(p);
 }
 
 /* The place in the head by the configured order of upstreams, then NSID. */
@@ -371,9 +383,9 @@ void path_judge(struct path *p)
 	log_debug(PATH, "%s/%u: rank %u, was %u: %s", p->up->cfg.name, p->nsid, p->rank, old,
 		  p->reason);
 	if (p->usable != was_usable)
-		path_tell(p, PATH_CHANGE_USE);
+		path_note(p, PATH_CHANGE_USE);
 	else if (p->usable && p->rank != old)
-		path_tell(p, PATH_CHANGE_RANK);
+		path_note(p, PATH_CHANGE_RANK);
 }
 
 void path_refresh(struct path *p)

@@ -57,7 +57,9 @@ void rank_batch_publish(struct rank_batch *b)
 		path_judge(b->paths[i]);
 	for (unsigned w = 0; b->n && w < b->mp->n; w++)
 		post_moves(b, w);
-	for (unsigned i = 0; i < b->n; i++)
+	for (unsigned i = 0; i < b->n; i++) {
+		path_tell(b->paths[i]);
 		head_tell(b->paths[i]->head);
+	}
 	free(b->paths);
 }
