@@ -18,7 +18,6 @@
 #include "gateway/gateway.h"
 #include "gateway/rpc_answer.h"
 #include "gateway/rpc_events.h"
-#include "gateway/rpc_later.h"
 #include "gateway/rpc_methods.h"
 #include "gateway/rpc_socket.h"
 #include "transport/log.h"
@@ -32,10 +31,11 @@ struct rpc_conn {
 	struct loop_timer stall;
 	struct rpc_caller caller;
 	struct event_reader events;
-	json_t *late;	/* an answer that has come and is not on its way yet */
-	bool ended;	/* nothing more is read */
-	bool answering; /* what goes out is an answer, and no events */
-	char *out;	/* NULL: nothing */
+	struct rpc_later *later; /* whose answer is awaited */
+	json_t *late;		 /* an answer that has come and is not on its way yet */
+	bool ended;		 /* nothing more is read */
+	bool answering;		 /* what goes out is an answer, and no events */
+	char *out;		 /* NULL: nothing */
 	size_t out_len, out_pos;
 	size_t in_len;
 	char in[RPC_MAX_LINE + 1]; /* with the newline */
@@ -57,7 +57,8 @@ static void drop(struct rpc_conn *c)
 	int fd = c->watch.fd;
 
 	event_reader_close(&c->events);
-	rpc_later_forget(&c->caller);
+	if (c->later)
+		c->later->answered = NULL;
 	json_decref(c->late);
 	TAILQ_REMOVE(&c->rpc->conns, c, link);
 	c->rpc->nr_conns--;
@@ -140,18 +141,22 @@ static size_t whole_line(const struct rpc_conn *c)
 	return c->ended ? c->in_len : 0; /* the end of it all ends a line too */
 }
 
+static void on_answered(void *arg, json_t *answer);
+
 static void answer_next(struct rpc_conn *c)
 {
 	size_t n = whole_line(c);
 
-	if (c->caller.later)
-		return;
 	if (c->late) {
 		put_answer(c, c->late);
 		c->late = NULL;
 	} else if (n) {
-		json_t *answer = rpc_answer(&c->caller, c->in, n);
+		json_t *answer = rpc_answer(&c->caller, c->in, n, &c->later);
 
+		if (c->later) {
+			c->later->answered = on_answered;
+			c->later->arg = c;
+		}
 		c->in_len -= n;
 		memmove(c->in, c->in + n, c->in_len);
 		put_answer(c, answer);
@@ -167,7 +172,7 @@ static bool answering(const struct rpc_conn *c)
 {
 	if (c->out && c->answering)
 		return true;
-	return !c->caller.later && (c->late || whole_line(c));
+	return !c->later && (c->late || whole_line(c));
 }
 
 /*
@@ -183,7 +188,7 @@ static void wait_on(struct rpc_conn *c)
 		loop_timer_arm(&c->stall, RPC_STALL_MS * NSEC_PER_MSEC);
 		return;
 	}
-	if (!c->caller.later && c->in_len < sizeof(c->in))
+	if (!c->later && c->in_len < sizeof(c->in))
 		want |= LOOP_READ;
 	loop_fd_want(&c->watch, want);
 	loop_timer_cancel(&c->stall);
@@ -199,11 +204,11 @@ static void on_ready(void *arg, unsigned events)
 		drop(c);
 		return;
 	}
-	if (!c->out)
+	if (!c->out && !c->later)
 		answer_next(c);
 	if (!c->out)
 		put_events(c);
-	if (!send_out(c) || (c->ended && !answering(c) && !c->caller.later))
+	if (!send_out(c) || (c->ended && !answering(c) && !c->later))
 		drop(c);
 	else
 		wait_on(c);
@@ -220,6 +225,7 @@ static void on_answered(void *arg, json_t *answer)
 {
 	struct rpc_conn *c = arg;
 
+	c->later = NULL;
 	c->late = answer;
 	loop_fd_want(&c->watch, LOOP_WRITE);
 }
@@ -239,8 +245,7 @@ static void conn_new(struct rpc *rpc, int fd)
 	}
 	memset(c, 0, offsetof(struct rpc_conn, in)); /* not the memory of a request to come */
 	c->rpc = rpc;
-	c->caller = (struct rpc_caller){
-		.gw = rpc->gw, .events = &c->events, .answered = on_answered, .arg = c};
+	c->caller = (struct rpc_caller){.gw = rpc->gw, .events = &c->events};
 	c->events.there = on_event;
 	c->events.arg = c;
 	loop_timer_init(&c->stall, rpc->gw->control, on_stall, c);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/rpc_answer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/rpc.h"
-#include "gateway/rpc_later.h"
 #include "gateway/rpc_methods.h"
 #include "gateway/rpc_schema.h"
 #include "gateway/rpc_value.h"
@@ -74,7 +74,7 @@ static const char *invalid(const json_t *req)
 }
 
 /* Takes over @result. */
-json_t *rpc_answer_of(json_t *id, json_t *result, const struct rpc_error *err)
+static json_t *answer(json_t *id, json_t *result, const struct rpc_error *err)
 {
 	json_t *a = json_object();
 
@@ -91,7 +91,57 @@ json_t *rpc_answer_of(json_t *id, json_t *result, const struct rpc_error *err)
 	return a;
 }
 
-static json_t *answer_request(struct rpc_caller *caller, json_t *req)
+struct rpc_later *rpc_answer_later(struct rpc_error *err)
+{
+	err->later = calloc(1, sizeof(*err->later));
+	if (!err->later)
+		abort();
+	return err->later;
+}
+
+/* NULL: nobody wants one. Takes over @result. */
+static json_t *answer_if_asked(json_t *id, json_t *result, const struct rpc_error *err)
+{
+	if (id)
+		return answer(id, result, err);
+	json_decref(result);
+	return NULL;
+}
+
+void rpc_later_answer(struct rpc_later *l, json_t *result, const struct rpc_error *err)
+{
+	if (!l->asked) { /* while it is being asked: rpc_answer() sees to it */
+		l->result = result;
+		l->err = err ? *err : (struct rpc_error){0};
+		l->ended = true;
+		return;
+	}
+	result = answer_if_asked(l->id, result, err);
+	if (l->answered)
+		l->answered(l->arg, result);
+	else
+		json_decref(result);
+	json_decref(l->id);
+	free(l);
+}
+
+/* The answer when it has come already; else NULL with *later set. */
+static json_t *ask_later(struct rpc_later *l, json_t *id, struct rpc_later **later)
+{
+	json_t *a = NULL;
+
+	if (l->ended) {
+		a = answer_if_asked(id, l->result, &l->err);
+		free(l);
+	} else {
+		l->id = json_incref(id);
+		l->asked = true;
+		*later = l;
+	}
+	return a;
+}
+
+static json_t *answer_request(struct rpc_caller *caller, json_t *req, struct rpc_later **later)
 {
 	json_t *id = json_object_get(req, "id"), *result;
 	const char *problem = invalid(req);
@@ -99,32 +149,28 @@ static json_t *answer_request(struct rpc_caller *caller, json_t *req)
 
 	if (problem) {
 		rpc_fail(&err, RPC_INVALID_REQUEST, "%s", problem);
-		return rpc_answer_of(valid_id(id) ? id : NULL, NULL, &err);
+		return answer(valid_id(id) ? id : NULL, NULL, &err);
 	}
+	err.later = NULL;
 	log_debug(RPC, "method %.100s", json_string_value(json_object_get(req, "method")));
 	result = call(caller, json_string_value(json_object_get(req, "method")),
 		      json_object_get(req, "params"), &err);
-	if (caller->later) {
-		caller->later->id = json_incref(id);
-		return NULL;
-	}
-	if (id)
-		return rpc_answer_of(id, result, &err);
-	json_decref(result); /* a notification */
-	return NULL;
+	return err.later ? ask_later(err.later, id, later) : answer_if_asked(id, result, &err);
 }
 
-json_t *rpc_answer(struct rpc_caller *caller, const char *text, size_t len)
+json_t *rpc_answer(struct rpc_caller *caller, const char *text, size_t len,
+		   struct rpc_later **later)
 {
 	json_error_t e;
 	json_t *req = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e), *a;
 	struct rpc_error err;
 
+	*later = NULL;
 	if (!req) {
 		rpc_fail(&err, RPC_PARSE, "not JSON at byte %d: %s", e.position, e.text);
-		return rpc_answer_of(NULL, NULL, &err);
+		return answer(NULL, NULL, &err);
 	}
-	a = answer_request(caller, req);
+	a = answer_request(caller, req, later);
 	json_decref(req);
 	return a;
 }
@@ -134,5 +180,5 @@ json_t *rpc_answer_too_long(void)
 	struct rpc_error err;
 
 	rpc_fail(&err, RPC_INVALID_REQUEST, "a request may have %u bytes at most", RPC_MAX_LINE);
-	return rpc_answer_of(NULL, NULL, &err);
+	return answer(NULL, NULL, &err);
 }

@@ -6,15 +6,17 @@
 #include <jansson.h>
 #include <stddef.h>
 
-struct rpc_caller;
-struct rpc_error;
+#include "gateway/rpc_later.h"
 
-/* The answer to a request of @len bytes, the caller's to free; NULL: none is due, or not yet. */
-json_t *rpc_answer(struct rpc_caller *caller, const char *text, size_t len);
+struct rpc_caller;
+
+/*
+ * The answer to a request of @len bytes, the caller's to free; NULL: none is due, or with *later
+ * set, none yet: to be told of it, set what is in there for that.
+ */
+json_t *rpc_answer(struct rpc_caller *caller, const char *text, size_t len,
+		   struct rpc_later **later);
 /* The same for a request that was not read to its end. */
 json_t *rpc_answer_too_long(void);
-
-/* The answer to a request with that id; takes over @result, and is an error when that is NULL. */
-json_t *rpc_answer_of(json_t *id, json_t *result, const struct rpc_error *err);
 
 #endif

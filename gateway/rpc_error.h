@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Why a request over the control socket was not carried out. */
+/* Why a request over the control socket has no result, or none yet. */
 #ifndef GATEWAY_RPC_ERROR_H
 #define GATEWAY_RPC_ERROR_H
 
@@ -16,9 +16,12 @@ enum rpc_code {
 	RPC_FAILED = 4,	   /* a command was carried out and failed */
 };
 
+struct rpc_later;
+
 struct rpc_error {
 	enum rpc_code code;
 	char message[640];
+	struct rpc_later *later; /* set: it is to come, see rpc_later.h */
 };
 
 /* Fills in @err, with a message that names the thing and the next step. */

@@ -158,8 +158,8 @@ static struct head *find_namespace(struct gateway *gw, const json_t *params, str
 }
 
 /* With room for the data, which is the caller's to fill in for a write. */
-static struct admin_io *new_io(const struct rpc_caller *caller, struct subsystem *ss,
-			       const struct head *h, const struct mp_io *io)
+static struct admin_io *new_io(struct gateway *gw, struct subsystem *ss, const struct head *h,
+			       const struct mp_io *io)
 {
 	struct admin_io *a = calloc(1, sizeof(*a) + io->len);
 
@@ -168,38 +168,38 @@ static struct admin_io *new_io(const struct rpc_caller *caller, struct subsystem
 	a->io = *io;
 	a->io.data = a->data;
 	a->io.done = on_done;
-	a->gw = caller->gw;
+	a->gw = gw;
 	a->ss = ss;
 	a->nsid = h->nsid;
 	a->block_size = 1u << h->geo.lbads;
 	return a;
 }
 
-static void start(struct rpc_caller *caller, struct admin_io *a, struct head *h,
-		  const struct path *only)
+static void start(struct admin_io *a, struct head *h, const struct path *only,
+		  struct rpc_error *err)
 {
-	a->later = rpc_later_take(caller);
+	a->later = rpc_answer_later(err);
 	a->gw->admin_ios++;
 	mp_io_start(h, only, &a->io);
 }
 
-json_t *rpc_io_read(struct rpc_caller *caller, const json_t *params, struct rpc_error *err)
+json_t *rpc_io_read(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
 	struct subsystem *ss;
-	struct head *h = find_namespace(caller->gw, params, &ss, err);
+	struct head *h = find_namespace(gw, params, &ss, err);
 	const struct path *only;
 	struct mp_io io = {.slba = number_of(params, "lba"),
 			   .blocks = (uint32_t)number_of(params, "blocks")};
 
-	if (!h || !find_path(caller->gw, params, ss, h, &only, err))
+	if (!h || !find_path(gw, params, ss, h, &only, err))
 		return NULL;
 	if (!io.blocks)
 		io.blocks = 1;
 	io.block_bytes = mp_block_bytes(&h->geo);
-	if (!check(caller->gw, ss, h, &io, err))
+	if (!check(gw, ss, h, &io, err))
 		return NULL;
 	io.len = io.blocks * io.block_bytes;
-	start(caller, new_io(caller, ss, h, &io), h, only);
+	start(new_io(gw, ss, h, &io), h, only, err);
 	return NULL;
 }
 
@@ -215,8 +215,8 @@ static uint32_t decode(const char *text, uint8_t *out)
 	return n > (int)padding ? (uint32_t)n - (uint32_t)padding : 0;
 }
 
-static json_t *write_blocks(struct rpc_caller *caller, struct subsystem *ss, struct head *h,
-			    uint64_t slba, const uint8_t *data, uint32_t len, struct rpc_error *err)
+static json_t *write_blocks(struct gateway *gw, struct subsystem *ss, struct head *h, uint64_t slba,
+			    const uint8_t *data, uint32_t len, struct rpc_error *err)
 {
 	struct mp_io io = {.write = true, .slba = slba, .len = len};
 	struct admin_io *a;
@@ -228,26 +228,26 @@ static json_t *write_blocks(struct rpc_caller *caller, struct subsystem *ss, str
 			 io.block_bytes);
 		return NULL;
 	}
-	if (!check(caller->gw, ss, h, &io, err))
+	if (!check(gw, ss, h, &io, err))
 		return NULL;
 	log_notice("namespace %u of %s: %u blocks from LBA %llu on are written by an admin",
 		   h->nsid, ss->nqn, io.blocks, (unsigned long long)slba);
-	a = new_io(caller, ss, h, &io);
+	a = new_io(gw, ss, h, &io);
 	memcpy(a->data, data, len);
-	start(caller, a, h, NULL);
+	start(a, h, NULL, err);
 	return NULL;
 }
 
-json_t *rpc_io_write(struct rpc_caller *caller, const json_t *params, struct rpc_error *err)
+json_t *rpc_io_write(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
 	const char *text = json_string_value(json_object_get(params, "data"));
 	struct subsystem *ss;
-	struct head *h = find_namespace(caller->gw, params, &ss, err);
+	struct head *h = find_namespace(gw, params, &ss, err);
 	uint8_t *data;
 
 	if (!h)
 		return NULL;
-	if (!caller->gw->cfg->admin_writes) {
+	if (!gw->cfg->admin_writes) {
 		rpc_fail(err, RPC_REFUSED,
 			 "writing is not allowed: the configuration has no \"admin_writes\": true");
 		return NULL;
@@ -255,7 +255,7 @@ json_t *rpc_io_write(struct rpc_caller *caller, const json_t *params, struct rpc
 	data = malloc(strlen(text) + 1);
 	if (!data)
 		abort();
-	write_blocks(caller, ss, h, number_of(params, "lba"), data, decode(text, data), err);
+	write_blocks(gw, ss, h, number_of(params, "lba"), data, decode(text, data), err);
 	free(data);
 	return NULL;
 }

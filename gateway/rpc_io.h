@@ -9,7 +9,7 @@
 #define RPC_IO_MAX_WRITE (32u << 10) /* in base 64 it has to fit a request */
 #define RPC_IO_MAX_OUT	 8u	     /* at once, whoever asks */
 
-json_t *rpc_io_read(struct rpc_caller *caller, const json_t *params, struct rpc_error *err);
-json_t *rpc_io_write(struct rpc_caller *caller, const json_t *params, struct rpc_error *err);
+json_t *rpc_io_read(struct gateway *gw, const json_t *params, struct rpc_error *err);
+json_t *rpc_io_write(struct gateway *gw, const json_t *params, struct rpc_error *err);
 
 #endif

@@ -15,15 +15,13 @@ struct gateway;
 struct rpc_caller {
 	struct gateway *gw;
 	struct event_reader *events; /* what it has subscribed to */
-	struct rpc_later *later;     /* an answer that is still to come, see rpc_later.h */
-	/* Gets it; NULL: none is due. Nothing else is asked before. */
-	void (*answered)(void *arg, json_t *answer);
-	void *arg;
 };
 
 struct rpc_method {
 	const char *name;
-	/* The result, or NULL with @err set. @params and the result fit what rpc_schema.json says.
+	/*
+	 * The result, or NULL with @err set, if only to rpc_answer_later(). @params and the result
+	 * fit what rpc_schema.json says.
 	 */
 	json_t *(*call)(struct gateway *gw, const json_t *params, struct rpc_error *err);
 	/* Instead, of one that concerns the connection. */

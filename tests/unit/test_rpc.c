@@ -101,8 +101,10 @@ static json_t *ask_bytes(const char *text, size_t len)
 {
 	static struct event_reader reader;
 	struct rpc_caller caller = {.gw = gw, .events = &reader};
-	json_t *answer = rpc_answer(&caller, text, len);
+	struct rpc_later *later;
+	json_t *answer = rpc_answer(&caller, text, len, &later);
 
+	assert_null(later);
 	check_result(text, len, answer);
 	return answer;
 }
