@@ -114,7 +114,7 @@ void admin_send_data(struct assoc *a, const struct nvme_sqe *sqe, const void *ou
 	}
 	req->complete_arg = c;
 	req->ini_done = on_done;
-	err = a->up->cfg.transport->submit(a->admin, req);
+	err = a->tr->submit(a->admin, req);
 	if (err) {
 		TAILQ_REMOVE(&a->cmds, c, link);
 		free(c);
