@@ -32,6 +32,13 @@ static const struct argument policy_arg = {
 	.hint = "failover, round-robin, queue-depth, service-time or numa is expected",
 };
 
+static const struct argument file_arg = {
+	.param = "text",
+	.name = "[FILE]",
+	.optional = true,
+	.file = true,
+};
+
 static const struct command commands[] = {
 	{.words = {"status"},
 	 .method = "status",
@@ -101,6 +108,29 @@ static const struct command commands[] = {
 	 .show = show_controllers,
 	 .help = "the hosts that are connected",
 	 .subsystem = true},
+	{.words = {"config", "check"},
+	 .method = "config.check",
+	 .show = show_config_check,
+	 .help = "whether a configuration is right: FILE, or the daemon's own",
+	 .args = {&file_arg}},
+	{.words = {"config", "diff"},
+	 .method = "config.diff",
+	 .show = show_config_diff,
+	 .help = "what applying it would change of what runs",
+	 .args = {&file_arg}},
+	{.words = {"config", "apply"},
+	 .method = "config.apply",
+	 .show = show_config_apply,
+	 .help = "change what runs to what it says",
+	 .args = {&file_arg}},
+	{.words = {"config", "show"},
+	 .method = "config.show",
+	 .show = show_config,
+	 .help = "the configuration that runs"},
+	{.words = {"config", "save"},
+	 .method = "config.save",
+	 .show = show_config_save,
+	 .help = "write that to the daemon's own file"},
 	{.words = {"version"},
 	 .method = "version",
 	 .show = show_version,
@@ -159,6 +189,15 @@ int command_args(const struct command *c)
 
 	while (n < COMMAND_ARGS && c->args[n])
 		n++;
+	return n;
+}
+
+int command_least_args(const struct command *c)
+{
+	int n = command_args(c);
+
+	while (n && c->args[n - 1]->optional)
+		n--;
 	return n;
 }
 

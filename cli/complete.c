@@ -107,7 +107,11 @@ static void offer_argument(const struct line *l)
 	int used;
 	const struct command *c = command_find(l->words, l->nr_words, &used);
 
-	if (c && l->nr_words - used < command_args(c))
+	if (!c || l->nr_words - used >= command_args(c))
+		return;
+	if (c->args[l->nr_words - used]->file)
+		puts(":files");
+	else
 		offer_values(l, c->args[l->nr_words - used]->param);
 }
 

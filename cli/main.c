@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/complain.h"
 #include "cli/complete.h"
+#include "cli/read_file.h"
 #include "transport/version.h"
 
 #define DEFAULT_SOCKET "/run/nvmegw/control.sock"
@@ -138,9 +139,23 @@ static void set_number(json_t *params, const char *name, const char *value, cons
 	json_object_set_new(params, name, json_integer(n));
 }
 
+/* Ends the program when it cannot be read. */
+static void set_file(json_t *params, const struct argument *arg, const char *name)
+{
+	char *text = read_text_file(name);
+
+	if (!text)
+		exit(EXIT_USAGE);
+	set_text(params, arg->param, text);
+	set_text(params, "file", name);
+	free(text);
+}
+
 static void set_argument(json_t *params, const struct argument *arg, const char *value)
 {
-	if (arg->number)
+	if (arg->file)
+		set_file(params, arg, value);
+	else if (arg->number)
 		set_number(params, arg->param, value, arg->hint);
 	else
 		set_text(params, arg->param, value);
@@ -152,7 +167,7 @@ static void check_usage(const struct command *c, const struct options *o, int us
 	char name[COMMAND_NAME_MAX];
 
 	command_name(c, name);
-	if (given < command_args(c))
+	if (given < command_least_args(c))
 		bad_usage("%s: %s %s", name, c->args[given]->question, c->args[given]->hint);
 	if (given > command_args(c))
 		bad_usage("%s: \"%s\" is one word too many", name,
@@ -169,7 +184,7 @@ static json_t *params_of(const struct command *c, const struct options *o, int u
 	json_t *params = json_object();
 
 	check_usage(c, o, used);
-	for (int i = 0; i < command_args(c); i++)
+	for (int i = 0; i < command_args(c) && used + i < o->nr_words; i++)
 		set_argument(params, c->args[i], o->words[used + i]);
 	if (o->subsystem)
 		set_text(params, "subsystem", o->subsystem);

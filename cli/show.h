@@ -19,6 +19,12 @@ void show_namespaces(const json_t *result);
 void show_namespace(const json_t *result);
 void show_policy(const json_t *result);
 void show_controllers(const json_t *result);
+void show_config(const json_t *result);
+void show_config_check(const json_t *result);
+void show_config_diff(const json_t *result);
+/* What has been changed, by an apply or by what leads to one. */
+void show_config_apply(const json_t *result);
+void show_config_save(const json_t *result);
 
 /* Of rows with "paths" and "usable_paths". */
 enum colour show_paths_colour(const json_t *row);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The control socket's connections. Each has one request in the making and one answer on its way at
- * most: nothing is read while an answer waits for the client to take it, and each turn of the loop
- * answers one request of a connection. So neither a flood nor a client that does not read costs
- * more than that.
+ * most: nothing is read while an answer is awaited, or waits for the client to take it, and each
+ * turn of the loop answers one request of a connection. So neither a flood nor a client that does
+ * not read costs more than that.
  */
 #include "gateway/rpc.h"
 
@@ -21,6 +21,7 @@
 #include "transport/log.h"
 
 #define ACCEPT_RETRY (100 * NSEC_PER_MSEC)
+#define IN_ROOM	     4096u /* bytes for requests at first; few are longer */
 
 struct rpc_conn {
 	TAILQ_ENTRY(rpc_conn) link; /* in rpc.conns, the longest quiet first */
@@ -30,8 +31,9 @@ struct rpc_conn {
 	bool ended; /* nothing more is read */
 	char *out;  /* the answer; NULL: none */
 	size_t out_len, out_pos;
-	size_t in_len;
-	char in[RPC_MAX_LINE + 1]; /* with the newline */
+	struct rpc_later *later; /* whose answer is awaited */
+	size_t in_len, in_room;
+	char *in; /* at most a request with its newline */
 };
 
 struct rpc {
@@ -54,7 +56,10 @@ static void drop(struct rpc_conn *c)
 	loop_fd_fini(&c->watch);
 	loop_timer_fini(&c->stall);
 	close(fd);
+	if (c->later)
+		c->later->answered = NULL;
 	free(c->out);
+	free(c->in);
 	free(c);
 }
 
@@ -100,10 +105,40 @@ static bool send_answer(struct rpc_conn *c)
 
 /* ---- requests in ---- */
 
+static bool is_full(const struct rpc_conn *c)
+{
+	return c->in_len == RPC_MAX_LINE + 1;
+}
+
+static void make_room(struct rpc_conn *c)
+{
+	if (c->in_len < c->in_room || is_full(c))
+		return;
+	c->in_room = c->in_room ? 2 * c->in_room : IN_ROOM;
+	if (c->in_room > RPC_MAX_LINE + 1)
+		c->in_room = RPC_MAX_LINE + 1;
+	c->in = realloc(c->in, c->in_room);
+	if (!c->in)
+		abort();
+}
+
+/* After a request that was long. */
+static void give_room_back(struct rpc_conn *c)
+{
+	if (c->in_len || c->in_room == IN_ROOM)
+		return;
+	free(c->in);
+	c->in = NULL;
+	c->in_room = 0;
+}
+
 /* False: the connection is lost. */
 static bool receive(struct rpc_conn *c)
 {
-	ssize_t n = recv(c->watch.fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
+	ssize_t n;
+
+	make_room(c);
+	n = recv(c->watch.fd, c->in + c->in_len, c->in_room - c->in_len, MSG_DONTWAIT);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
@@ -115,24 +150,31 @@ static bool receive(struct rpc_conn *c)
 /* Bytes of the first request in the buffer with its newline, 0: it is not all there. */
 static size_t whole_line(const struct rpc_conn *c)
 {
-	const char *newline = memchr(c->in, '\n', c->in_len);
+	const char *newline = c->in_len ? memchr(c->in, '\n', c->in_len) : NULL;
 
 	if (newline)
 		return (size_t)(newline - c->in) + 1;
 	return c->ended ? c->in_len : 0; /* the end of it all ends a line too */
 }
 
+static void on_answered(void *arg, json_t *answer);
+
 static void answer_next(struct rpc_conn *c)
 {
 	size_t n = whole_line(c);
 
 	if (n) {
-		json_t *answer = rpc_answer(c->rpc->gw, c->in, n);
+		json_t *answer = rpc_answer(c->rpc->gw, c->in, n, &c->later);
 
+		if (c->later) {
+			c->later->answered = on_answered;
+			c->later->arg = c;
+		}
 		c->in_len -= n;
 		memmove(c->in, c->in + n, c->in_len);
+		give_room_back(c);
 		put_answer(c, answer);
-	} else if (c->in_len == sizeof(c->in)) {
+	} else if (is_full(c)) {
 		c->in_len = 0;
 		c->ended = true; /* where the next one begins is anybody's guess */
 		put_answer(c, rpc_answer_too_long());
@@ -144,11 +186,25 @@ static void wait_on(struct rpc_conn *c)
 {
 	bool busy = c->out || whole_line(c);
 
+	if (c->later) {
+		loop_fd_want(&c->watch, 0);
+		loop_timer_cancel(&c->stall);
+		return;
+	}
 	loop_fd_want(&c->watch, busy ? LOOP_WRITE : LOOP_READ);
 	if (busy)
 		loop_timer_arm(&c->stall, RPC_STALL_MS * NSEC_PER_MSEC);
 	else
 		loop_timer_cancel(&c->stall);
+}
+
+/* What is to be sent, then what is to be waited for. */
+static void go_on(struct rpc_conn *c)
+{
+	if (!send_answer(c) || (c->ended && !c->in_len && !c->out && !c->later))
+		drop(c);
+	else
+		wait_on(c);
 }
 
 static void on_ready(void *arg, unsigned events)
@@ -161,19 +217,25 @@ static void on_ready(void *arg, unsigned events)
 		drop(c);
 		return;
 	}
-	if (!c->out)
+	if (!c->out && !c->later)
 		answer_next(c);
-	if (!send_answer(c) || (c->ended && !c->in_len && !c->out))
-		drop(c);
-	else
-		wait_on(c);
+	go_on(c);
+}
+
+static void on_answered(void *arg, json_t *answer)
+{
+	struct rpc_conn *c = arg;
+
+	c->later = NULL;
+	put_answer(c, answer);
+	go_on(c);
 }
 
 /* ---- accepting ---- */
 
 static void conn_new(struct rpc *rpc, int fd)
 {
-	struct rpc_conn *c = malloc(sizeof(*c));
+	struct rpc_conn *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		abort();
@@ -182,7 +244,6 @@ static void conn_new(struct rpc *rpc, int fd)
 				rpc->nr_conns);
 		drop(TAILQ_FIRST(&rpc->conns));
 	}
-	memset(c, 0, offsetof(struct rpc_conn, in)); /* not the memory of a request to come */
 	c->rpc = rpc;
 	loop_timer_init(&c->stall, rpc->gw->control, on_stall, c);
 	loop_fd_init(&c->watch, rpc->gw->control, fd, on_ready, c);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/rpc_answer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/rpc.h"
@@ -22,9 +23,13 @@ static bool check_value(const struct rpc_method *m, const struct rpc_param *p, c
 {
 	json_int_t v = json_integer_value(value);
 
-	if (p->max ? json_is_integer(value) && v >= 1 && v <= p->max : json_is_string(value))
+	if (p->object ? json_is_object(value)
+	    : p->max  ? json_is_integer(value) && v >= 1 && v <= p->max
+		      : json_is_string(value))
 		return true;
-	if (p->max)
+	if (p->object)
+		rpc_fail(err, RPC_INVALID_PARAMS, "%s: \"%s\" must be an object", m->name, p->name);
+	else if (p->max)
 		rpc_fail(err, RPC_INVALID_PARAMS,
 			 "%s: \"%s\" must be an integer from 1 to %" JSON_INTEGER_FORMAT, m->name,
 			 p->name, p->max);
@@ -127,7 +132,57 @@ static json_t *answer(json_t *id, json_t *result, const struct rpc_error *err)
 	return a;
 }
 
-static json_t *answer_request(struct gateway *gw, json_t *req)
+struct rpc_later *rpc_answer_later(struct rpc_error *err)
+{
+	err->later = calloc(1, sizeof(*err->later));
+	if (!err->later)
+		abort();
+	return err->later;
+}
+
+/* NULL: nobody wants one. Takes over @result. */
+static json_t *answer_if_asked(json_t *id, json_t *result, const struct rpc_error *err)
+{
+	if (id)
+		return answer(id, result, err);
+	json_decref(result);
+	return NULL;
+}
+
+void rpc_later_answer(struct rpc_later *l, json_t *result, const struct rpc_error *err)
+{
+	if (!l->asked) { /* while it is being asked: rpc_answer() sees to it */
+		l->result = result;
+		l->err = err ? *err : (struct rpc_error){0};
+		l->ended = true;
+		return;
+	}
+	result = answer_if_asked(l->id, result, err);
+	if (l->answered)
+		l->answered(l->arg, result);
+	else
+		json_decref(result);
+	json_decref(l->id);
+	free(l);
+}
+
+/* The answer when it has come already; else NULL with *later set. */
+static json_t *ask_later(struct rpc_later *l, json_t *id, struct rpc_later **later)
+{
+	json_t *a = NULL;
+
+	if (l->ended) {
+		a = answer_if_asked(id, l->result, &l->err);
+		free(l);
+	} else {
+		l->id = json_incref(id);
+		l->asked = true;
+		*later = l;
+	}
+	return a;
+}
+
+static json_t *answer_request(struct gateway *gw, json_t *req, struct rpc_later **later)
 {
 	json_t *id = json_object_get(req, "id"), *result;
 	const char *problem = invalid(req);
@@ -137,25 +192,24 @@ static json_t *answer_request(struct gateway *gw, json_t *req)
 		rpc_fail(&err, RPC_INVALID_REQUEST, "%s", problem);
 		return answer(valid_id(id) ? id : NULL, NULL, &err);
 	}
+	err.later = NULL;
 	result = call(gw, json_string_value(json_object_get(req, "method")),
 		      json_object_get(req, "params"), &err);
-	if (id)
-		return answer(id, result, &err);
-	json_decref(result); /* a notification */
-	return NULL;
+	return err.later ? ask_later(err.later, id, later) : answer_if_asked(id, result, &err);
 }
 
-json_t *rpc_answer(struct gateway *gw, const char *text, size_t len)
+json_t *rpc_answer(struct gateway *gw, const char *text, size_t len, struct rpc_later **later)
 {
 	json_error_t e;
 	json_t *req = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e), *a;
 	struct rpc_error err;
 
+	*later = NULL;
 	if (!req) {
 		rpc_fail(&err, RPC_PARSE, "not JSON at byte %d: %s", e.position, e.text);
 		return answer(NULL, NULL, &err);
 	}
-	a = answer_request(gw, req);
+	a = answer_request(gw, req, later);
 	json_decref(req);
 	return a;
 }

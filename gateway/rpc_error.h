@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Why a request over the control socket was not carried out. */
+/* Why a request over the control socket has no result, or none yet. */
 #ifndef GATEWAY_RPC_ERROR_H
 #define GATEWAY_RPC_ERROR_H
 
@@ -14,9 +14,12 @@ enum rpc_code {
 	RPC_REFUSED = 3,   /* not now, or not with that */
 };
 
+struct rpc_later;
+
 struct rpc_error {
 	enum rpc_code code;
-	char message[640];
+	char message[16384];	 /* a configuration can have many problems */
+	struct rpc_later *later; /* set: it is to come, see rpc_later.h */
 };
 
 /* Fills in @err, with a message that names the thing and the next step. */

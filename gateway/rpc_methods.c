@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/rpc_config.h"
 #include "gateway/rpc_namespace.h"
 #include "gateway/rpc_path.h"
 #include "gateway/rpc_show.h"
@@ -95,7 +96,7 @@ static json_t *set_admin(struct gateway *gw, const json_t *params, enum path_adm
 	if (!find_real_path(gw, params, &p, err))
 		return NULL;
 	log_notice("path %s/%u: %s", p.up->cfg.name, p.path->nsid, path_admin_name(admin));
-	path_set_admin(p.path, admin);
+	subsystem_set_path_admin(p.ss, p.path, admin);
 	return show_path(gw, &p);
 }
 
@@ -122,7 +123,7 @@ static json_t *set_weight(struct gateway *gw, const json_t *params, struct rpc_e
 	if (!find_real_path(gw, params, &p, err))
 		return NULL;
 	log_notice("path %s/%u: weight %u", p.up->cfg.name, p.path->nsid, weight);
-	path_set_weight(p.path, weight);
+	subsystem_set_path_weight(p.ss, p.path, weight);
 	return show_path(gw, &p);
 }
 
@@ -198,7 +199,7 @@ static json_t *set_one_policy(struct gateway *gw, const json_t *params, enum mp_
 	if (!h)
 		return NULL;
 	log_notice("namespace %u of %s: policy %s", h->nsid, ss->nqn, mp_policy_name(policy));
-	head_set_policy(h, policy);
+	subsystem_set_head_policy(ss, h, policy);
 	return show_policy(ss, policy, h->nsid);
 }
 
@@ -215,7 +216,7 @@ static json_t *set_policy(struct gateway *gw, const json_t *params, struct rpc_e
 	if (!ss)
 		return NULL;
 	log_notice("subsystem %s: policy %s", ss->nqn, mp_policy_name(policy));
-	mp_subsys_set_policy(ss->mp, policy);
+	subsystem_set_policy(ss, policy);
 	return show_policy(ss, policy, 0);
 }
 
@@ -287,10 +288,20 @@ static const struct rpc_method methods[] = {
 	{0},
 };
 
-const struct rpc_method *rpc_method(const char *name)
+static const struct rpc_method *find(const struct rpc_method *m, const char *name)
 {
-	for (const struct rpc_method *m = methods; m->name; m++)
+	for (; m->name; m++)
 		if (!strcmp(m->name, name))
 			return m;
 	return NULL;
+}
+
+const struct rpc_method *rpc_method(const char *name)
+{
+	static const struct rpc_method *const tables[] = {methods, rpc_config_methods};
+	const struct rpc_method *m = NULL;
+
+	for (unsigned i = 0; !m && i < sizeof(tables) / sizeof(tables[0]); i++)
+		m = find(tables[i], name);
+	return m;
 }

@@ -14,11 +14,13 @@ struct rpc_param {
 	const char *name;
 	json_int_t max; /* of an integer, from 1 on; 0: it is a string */
 	bool optional;
+	bool object; /* it is one */
 };
 
 struct rpc_method {
 	const char *name;
-	/* The result, or NULL with @err set. @params is an object that fits the list below. */
+	/* The result, or NULL with @err set, if only to rpc_answer_later(). @params is an object
+	 * that fits the list below. */
 	json_t *(*call)(struct gateway *gw, const json_t *params, struct rpc_error *err);
 	const struct rpc_param *params; /* end with one without a name */
 };

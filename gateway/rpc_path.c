@@ -9,7 +9,7 @@
 char *rpc_path_name(const struct rpc_path *p, char buf[RPC_PATH_NAME_MAX])
 {
 	if (p->path)
-		snprintf(buf, RPC_PATH_NAME_MAX, "%s/%u", p->up->cfg.name, p->path->nsid);
+		subsystem_path_name(p->path, buf);
 	else
 		snprintf(buf, RPC_PATH_NAME_MAX, "%s", p->up->cfg.name);
 	return buf;

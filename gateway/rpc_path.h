@@ -9,7 +9,7 @@
 #include "gateway/gateway.h"
 #include "gateway/rpc_error.h"
 
-#define RPC_PATH_NAME_MAX (MP_NAME_MAX + 12)
+#define RPC_PATH_NAME_MAX PATH_NAME_MAX
 
 struct rpc_path {
 	struct subsystem *ss;
