@@ -83,17 +83,29 @@ void show_config_diff(const json_t *result)
 		       text_of(result, "file"));
 }
 
-void show_config_apply(const json_t *result)
+static void print_notes(const json_t *result)
 {
 	const json_t *notes = json_object_get(result, "notes"), *note;
 	size_t i;
 
-	if (!print_changes(result))
-		printf("%s: it is what runs already\n", text_of(result, "file"));
 	json_array_foreach((json_t *)notes, i, note) {
 		text_print(json_string_value(note), COLOUR_NONE, 0, false);
 		putchar('\n');
 	}
+}
+
+void show_config_apply(const json_t *result)
+{
+	if (!print_changes(result))
+		printf("%s: it is what runs already\n", text_of(result, "file"));
+	print_notes(result);
+}
+
+void show_config_edit(const json_t *result)
+{
+	print_changes(result);
+	print_notes(result);
+	puts("\"nvmegw config save\" keeps it for the next start");
 }
 
 void show_config(const json_t *result)

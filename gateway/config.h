@@ -31,6 +31,7 @@ struct upstream_cfg {
 	uint16_t port;
 	struct upstream_config mp; /* file_ns is opened by the daemon, not by the parser */
 	bool is_file;
+	bool any_cntlid; /* none is given for the file: it has one by its place, and keeps it */
 	struct file_ns_config file; /* strings point into this struct's own memory below */
 	char file_path[4096];
 };

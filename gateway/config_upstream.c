@@ -204,7 +204,8 @@ static void finish_file(const struct cfg_node *n, const struct subsys_cfg *subsy
 	up->file.subnqn = up->mp.nqn;
 	if (!cfg_member(n, "nqn"))
 		strcpy(up->mp.nqn, subsystem->mp.nqn);
-	if (!up->file.cntlid)
+	up->any_cntlid = !up->file.cntlid;
+	if (up->any_cntlid)
 		up->file.cntlid = (uint16_t)(i + 1);
 	if (!up->mp.name[0] && up->file_path[0])
 		name_by_path(n, up);
@@ -266,7 +267,11 @@ static void read_upstream(const struct cfg_node *n, const struct cfg_defaults *d
 void cfg_compare_upstream(const struct upstream_cfg *was, const struct upstream_cfg *is,
 			  struct cfg_delta *d)
 {
-	cfg_compare(fields, &kinds[is->kind].variant, was, is, d);
+	struct upstream_cfg old = *was;
+
+	if (is->any_cntlid)
+		old.file.cntlid = is->file.cntlid;
+	cfg_compare(fields, &kinds[is->kind].variant, &old, is, d);
 	if (was->is_file != is->is_file || (is->is_file && strcmp(was->mp.nqn, is->mp.nqn)))
 		d->restart = true;
 }

@@ -4,10 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/rpc_change.h"
 #include "gateway/rpc_config.h"
+#include "gateway/rpc_host.h"
 #include "gateway/rpc_namespace.h"
 #include "gateway/rpc_path.h"
 #include "gateway/rpc_show.h"
+#include "gateway/rpc_upstream.h"
 #include "transport/log.h"
 #include "transport/version.h"
 
@@ -74,18 +77,11 @@ static json_t *get_path(struct gateway *gw, const json_t *params, struct rpc_err
 	return find_path(gw, params, &p, err) ? show_path(gw, &p) : NULL;
 }
 
-/* One that shows a namespace: what is set of a path is not kept for one to come. */
 static bool find_real_path(struct gateway *gw, const json_t *params, struct rpc_path *p,
 			   struct rpc_error *err)
 {
-	if (!find_path(gw, params, p, err))
-		return false;
-	if (!p->path)
-		rpc_fail(err, RPC_REFUSED,
-			 "upstream %s shows no namespace, so there is no path to change; \"nvmegw "
-			 "path show %s\" tells why",
-			 p->up->cfg.name, p->up->cfg.name);
-	return p->path;
+	return rpc_path_find_real(gw, text_of(params, "path"), text_of(params, "subsystem"), p,
+				  err);
 }
 
 static json_t *set_admin(struct gateway *gw, const json_t *params, enum path_admin admin,
@@ -298,7 +294,10 @@ static const struct rpc_method *find(const struct rpc_method *m, const char *nam
 
 const struct rpc_method *rpc_method(const char *name)
 {
-	static const struct rpc_method *const tables[] = {methods, rpc_config_methods};
+	static const struct rpc_method *const tables[] = {
+		methods,	  rpc_config_methods, rpc_change_methods, rpc_upstream_methods,
+		rpc_host_methods,
+	};
 	const struct rpc_method *m = NULL;
 
 	for (unsigned i = 0; !m && i < sizeof(tables) / sizeof(tables[0]); i++)

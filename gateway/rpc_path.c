@@ -64,3 +64,16 @@ bool rpc_path_find(const struct gateway *gw, const char *name, const char *nqn,
 			 found, name);
 	return found == 1;
 }
+
+bool rpc_path_find_real(const struct gateway *gw, const char *name, const char *nqn,
+			struct rpc_path *out, struct rpc_error *err)
+{
+	if (!rpc_path_find(gw, name, nqn, out, err))
+		return false;
+	if (!out->path)
+		rpc_fail(err, RPC_REFUSED,
+			 "upstream %s shows no namespace, so there is no path to change; \"nvmegw "
+			 "path show %s\" tells why",
+			 out->up->cfg.name, out->up->cfg.name);
+	return out->path;
+}

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration changes while verified I/O runs: what is not about a thing does not touch it."""
+"""The configuration changes while verified I/O runs: what it is not about goes on untouched."""
 import copy
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -37,6 +38,11 @@ class LiveTest(StackTest):
         self.ss = self.config["subsystems"][0]
         self.ups = self.ss["upstreams"]
         wait_for(lambda: self.usable() == len(upstreams))
+
+    def start_again(self, path):
+        """By the file as it is."""
+        gw = self.p.start("gateway", [binary("nvmegwd"), "-c", path], [self.port])
+        gw.daemon_name = "gateway"
 
     def write(self):
         return self.p.write_config("gateway", self.config)
@@ -442,7 +448,7 @@ class Save(LiveTest):
             self.assertEqual(f.read(), before)
         self.assertEqual(self.show("config", "diff")["changes"], [])
         self.end(self.gw)
-        self.p.start("gateway", [binary("nvmegwd"), "-c", path], [self.port]).daemon_name = "gateway"
+        self.start_again(path)
         wait_for(lambda: self.usable() == 2)
         self.assertEqual((self.path("a")["admin"], self.path("b")["weight"]), ("standby", 9))
         self.assertEqual(self.show("namespace", "list")[0]["policy"], "queue-depth")
@@ -470,7 +476,7 @@ class Save(LiveTest):
         real, link = self.p.path("real/gw.json"), self.p.path("gateway.json")
         os.rename(link, real)
         os.symlink(real, link)
-        self.p.start("gateway", [binary("nvmegwd"), "-c", link], [self.port]).daemon_name = "gateway"
+        self.start_again(link)
         wait_for(lambda: self.usable() == 1)
         self.cli("policy", "set", "numa")
         self.cli("config", "save")
@@ -488,6 +494,187 @@ class Save(LiveTest):
         with open(path, encoding="utf-8") as f:
             self.assertEqual(json.load(f)["subsystems"][0]["policy"], "round-robin")
         self.cli("config", "save")
+
+
+class Runtime(LiveTest):
+    """What commands change, without a file."""
+
+    def edit(self, *words):
+        out = self.cli(*words).stdout
+        self.assertIn("config save", out)
+        return out
+
+    def running(self):
+        return self.show("config", "show")["subsystems"][0]
+
+    def test_path_added_saved_and_there_again(self):
+        self.start("a")
+        load = self.started()
+        out = self.edit("upstream", "add", "name=b", "transport=tcp", "traddr=127.0.0.1",
+                        f"trsvcid={self.ports[1]}", f"nqn={BACK_NQN}", "reconnect_delay=0.3")
+        self.assertEqual(out.splitlines()[0], f"+ upstream b of {GW_NQN}")
+        self.assertEqual(self.usable(), 2)
+        self.goes_on()
+        self.assertEqual([(c["what"], c["change"]) for c in self.show("config", "diff")["changes"]],
+                         [("upstream", "removed")])
+        self.cli("config", "save")
+        self.stopped(load)
+        self.end(self.gw)
+        self.start_again(self.p.path("gateway.json"))
+        wait_for(lambda: self.usable() == 2)
+
+    def test_upstreams(self):
+        self.start("a", "b")
+        load = self.started()
+        self.cli("path", "weight", "a/1", "5")
+        table = self.cli("upstream", "list").stdout
+        self.assertRegex(table, r"\na +tcp +127\.0\.0\.1:%d +live +1/1" % self.ports[0])
+        up = self.show("upstream", "show", "a")
+        self.assertEqual([p["path"] for p in up["path_list"]], ["a/1"])
+        self.assertIn("path", self.cli("upstream", "show", "a").stdout)
+        self.assertIn("disconnected until", self.cli("upstream", "disconnect", "a").stdout)
+        self.assertEqual(self.show("upstream", "show", "a")["state"], "failed")
+        self.assertEqual(self.show("config", "diff")["changes"][0]["what"], "path")
+        self.cli("upstream", "connect", "a")
+        wait_for(lambda: self.usable() == 2)
+        self.edit("upstream", "remove", "a")
+        self.assertEqual([p["path"] for p in self.paths()], ["b/1"])
+        self.assertEqual(self.running().get("paths", []), [])
+        self.assertEqual(self.show("namespace", "list")[0]["retried"], 0)
+        self.stopped(load)
+        self.refused("upstream", "remove", "b", part="the only one")
+        self.refused("upstream", "remove", "c", part="upstream list")
+        self.refused("upstream", "show", "c", part="upstream list")
+        self.refused("upstream", "add", "name=b", "transport=tcp", "traddr=127.0.0.1", "nqn=x",
+                     part="is the name of upstreams[0] too")
+        self.refused("upstream", "add", "transport=tcp", part='has no "traddr"')
+        self.refused("upstream", "add", "transport=tcp", "traddr=127.0.0.1", "nqn=x", "wieght=2",
+                     part='did you mean "weight"')
+        for words in (("upstream", "add"), ("upstream", "add", "x"), ("upstream", "add", "=x"),
+                      ("upstream", "add", "a=1", "a=2"), ("upstream", "remove")):
+            self.assertEqual(self.cli(*words, check=False).returncode, 2, words)
+
+    def test_path_drain(self):
+        self.start("a", "b")
+        load = self.started()
+        self.assertIn("no command is out on it", self.cli("path", "drain", "a/1").stdout)
+        path = self.path("a")
+        self.assertEqual((path["inflight"], path["admin"]), (0, "disabled"))
+        self.assertEqual(self.running()["paths"], [{"path": "a/1", "admin": "disabled"}])
+        self.stopped(load)
+        self.refused("path", "drain", "c/1", part="path list")
+
+    def test_hosts(self):
+        self.start("a")
+        self.assertEqual(self.show("host", "list"),
+                         [{"hostnqn": None, "subsystem": GW_NQN, "controllers": 0}])
+        self.refused("host", "allow", HOST, part="every host may connect")
+        self.refused("host", "deny", HOST, part="every host may connect")
+        self.ss["allowed_hosts"] = [HOST]
+        self.apply()
+        h = admin(self.port, GW_NQN)
+        self.assertRegex(self.cli("host", "list").stdout, re.escape(HOST) + r" +1\n")
+        controller, = self.show("controller", "list")
+        cntlid = str(controller["cntlid"])
+        self.assertEqual(self.show("controller", "show", cntlid)["hostnqn"], HOST)
+        self.assertIn(HOST, self.cli("controller", "show", cntlid).stdout)
+        self.edit("host", "deny", HOST)
+        wait_for(lambda: not self.show("controller", "list"))
+        h.sock.close()
+        self.refused("host", "deny", HOST, part="host list")
+        self.refused("host", "allow", "no spaces", part="NQN without spaces")
+        self.edit("host", "allow", HOST)
+        self.refused("host", "allow", HOST, part="already")
+        h = admin(self.port, GW_NQN)
+        cntlid = str(self.show("controller", "list")[0]["cntlid"])
+        self.assertIn("host deny", self.cli("controller", "disconnect", cntlid).stdout)
+        wait_for(lambda: not self.show("controller", "list"))
+        h.sock.close()
+        self.refused("controller", "show", "9", part="controller list")
+        self.refused("controller", "show", "70000", part="from 1 to 65535")
+
+    def test_listeners(self):
+        self.start("a")
+        load = self.started()
+        self.edit("listener", "add", "transport=tcp", "traddr=127.0.0.1",
+                  f"trsvcid={self.ports[3]}")
+        names = [f"tcp/127.0.0.1:{p}" for p in (self.port, self.ports[3])]
+        self.assertEqual([l["listener"] for l in self.show("listener", "list")], names)
+        self.assertRegex(self.cli("listener", "list").stdout, re.escape(names[1]) + " +listening")
+        h = admin(self.ports[3], GW_NQN)
+        self.edit("listener", "remove", names[1])
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", self.ports[3]), 5)
+        self.assertEqual(h.identify(1)[0], 0)
+        h.sock.close()
+        self.refused("listener", "remove", names[1], part="listener list")
+        self.refused("listener", "remove", names[0], part="the only one")
+        self.refused("listener", "add", "transport=tcp", "traddr=127.0.0.1",
+                     f"trsvcid={self.port}", part="is taken by listeners[0]")
+        # The same place again
+        self.edit("listener", "add", "transport=tcp", "traddr=127.0.0.1",
+                  f"trsvcid={self.ports[3]}")
+        admin(self.ports[3], GW_NQN).sock.close()
+        self.stopped(load)
+
+    def test_two_subsystems(self):
+        self.start("a")
+        self.config["subsystems"].append({"nqn": OTHER_NQN, "upstreams": [
+            file_upstream(self.p.path("other.img"), size="1MiB", name="a"),
+            file_upstream(self.p.path("more.img"), size="1MiB", name="f")]})
+        self.apply()
+        self.assertEqual([s["nqn"] for s in self.show("subsystem", "list")], [GW_NQN, OTHER_NQN])
+        self.assertIn(OTHER_NQN, self.cli("subsystem", "list").stdout)
+        for words in (("upstream", "show", "a"), ("upstream", "remove", "a"),
+                      ("upstream", "add", "x=1"), ("host", "allow", "h")):
+            self.refused(*words, part="--subsystem")
+        self.assertEqual(self.show("upstream", "show", "a", "--subsystem", OTHER_NQN)["transport"],
+                         "file")
+        self.edit("upstream", "remove", "a", "--subsystem", OTHER_NQN)
+        self.edit("upstream", "add", "transport=file", "path=" + self.p.path("other.img"), "name=g",
+                  "--subsystem", OTHER_NQN)
+        self.assertEqual([u["name"] for u in self.show("upstream", "list")], ["a", "f", "g"])
+
+    def test_named_by_discovery(self):
+        self.start("a")
+        self.edit("upstream", "add", "name=found", "transport=tcp", "traddr=127.0.0.1",
+                  f"trsvcid={self.ports[1]}", "discovery=true", "reconnect_delay=0.3")
+        wait_for(lambda: self.usable() == 2)
+        name = next(p["upstream"] for p in self.paths() if p["named_by"])
+        self.refused("upstream", "remove", name, part="discovery controller found")
+        self.cli("path", "weight", name + "/1", "3")
+        self.cli("upstream", "disconnect", "found")
+        self.assertEqual(self.usable(), 2)
+        self.edit("upstream", "remove", "found")
+        self.assertEqual([p["path"] for p in self.paths()], ["a/1"])
+
+    def test_completion(self):
+        self.start("a")
+        self.ss["allowed_hosts"] = [HOST]
+        self.apply()
+        for words, offered in ((("upstream", "remove"), "a"), (("host", "deny"), HOST),
+                               (("listener", "remove"), f"tcp/127.0.0.1:{self.port}"),
+                               (("upstream", "add"), "transport="),
+                               (("upstream", "add", "name=x"), "traddr="),
+                               (("path", "drain"), "a/1"), (("config", "diff"), ":files")):
+            out = subprocess.run([binary("nvmegw"), "--complete", "-s", self.p.path("gateway.sock"),
+                                  *words, ""], stdout=subprocess.PIPE, text=True, check=True)
+            self.assertIn(offered, [l.split("\t")[0] for l in out.stdout.splitlines()], words)
+
+    def test_edit_during_an_apply(self):
+        self.start("a")
+        server = socket.create_server(("127.0.0.1", 0))  # takes connections and says nothing
+        self.addCleanup(server.close)
+        argv = [binary("nvmegw"), "-s", self.p.path("gateway.sock"), "upstream", "add", "name=b",
+                "transport=tcp", "traddr=127.0.0.1", "trsvcid=%d" % server.getsockname()[1],
+                "nqn=" + BACK_NQN]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as first:
+            wait_for(lambda: len(self.paths()) == 2)
+            self.refused("upstream", "remove", "a", part="another change")
+            self.cli("path", "weight", "a/1", "2")
+            self.assertIn("not connected yet", first.communicate(timeout=20)[0])
+        self.edit("upstream", "remove", "b")
+        self.assertEqual(self.path("a")["weight"], 2)
 
 
 if __name__ == "__main__":
