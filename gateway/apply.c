@@ -57,6 +57,7 @@ struct apply {
 	struct subsystem **added;
 	unsigned nr_files, nr_added;
 	char why[SUBSYSTEM_ERROR_MAX];
+	bool log_changes; /* the discovery log */
 	/* what takes time */
 	struct step *steps;
 	unsigned nr_steps, next;
@@ -351,8 +352,10 @@ static void change_subsystems(struct apply *a)
 		const struct subsys_cfg *cfg = &a->cfg->subsystems[i];
 		struct subsystem *ss = exported(a->gw, cfg->mp.nqn);
 
-		if (ss)
-			change_subsystem(a, ss, cfg);
+		if (!ss || config_same_subsystem(ss->cfg, cfg))
+			continue;
+		change_subsystem(a, ss, cfg);
+		a->log_changes = true; /* hosts may see it that did not */
 	}
 }
 
@@ -369,6 +372,7 @@ static void remove_subsystems(struct apply *a)
 		TAILQ_INSERT_TAIL(&a->gw->leaving, ss, link);
 		subsystem_end_hosts(ss, "the subsystem is no longer exported");
 		add_step(a, STEP_END_SUBSYSTEM, ss, NULL, NULL);
+		a->log_changes = true;
 	}
 }
 
@@ -380,6 +384,7 @@ static void add_subsystems(struct apply *a)
 		a->added[i] = NULL;
 		TAILQ_INSERT_TAIL(&a->gw->subsystems, ss, link);
 		subsystem_start(ss);
+		a->log_changes = true;
 		log_notice("subsystem %s: exported", ss->nqn);
 	}
 }
@@ -391,7 +396,8 @@ static void take_effect(struct apply *a)
 	change_subsystems(a);
 	remove_subsystems(a);
 	add_subsystems(a);
-	discovery_changed(a->gw);
+	if (a->log_changes)
+		discovery_changed(a->gw);
 	a->ops->taken(a->arg);
 	run_steps(a);
 }
@@ -460,7 +466,7 @@ static void start_listeners(struct apply *a)
 		finish(a, "the gateway is stopping");
 	else if (a->why[0])
 		finish(a, a->why);
-	else if (!listeners_apply(a->gw, a->cfg, why))
+	else if (!listeners_apply(a->gw, a->cfg, &a->log_changes, why))
 		finish(a, why);
 	else
 		take_effect(a);

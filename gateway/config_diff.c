@@ -358,6 +358,17 @@ static void compare_subsystem(struct diff *d, const struct subsys_cfg *was,
 	d->nqn = NULL;
 }
 
+bool config_same_subsystem(const struct subsys_cfg *was, const struct subsys_cfg *is)
+{
+	struct config_diff out = {.changes = json_array()};
+	bool same;
+
+	compare_subsystem(&(struct diff){.out = &out}, was, is);
+	same = !json_array_size(out.changes);
+	json_decref(out.changes);
+	return same;
+}
+
 static void compare_subsystems(struct diff *d, const struct gw_config *was,
 			       const struct gw_config *is)
 {

@@ -35,6 +35,8 @@ const struct listener_cfg *config_listener(const struct gw_config *cfg,
 					   const struct listener_cfg *like);
 const struct subsys_cfg *config_subsystem(const struct gw_config *cfg, const char *nqn);
 const struct upstream_cfg *config_upstream(const struct subsys_cfg *ss, const char *name);
+/* Whether the two, of one NQN, are the same. */
+bool config_same_subsystem(const struct subsys_cfg *was, const struct subsys_cfg *is);
 /* All connections that its listeners allow. */
 unsigned config_connections(const struct gw_config *cfg);
 

@@ -182,7 +182,8 @@ static bool start_new(struct listener_change *c, const struct gw_config *cfg,
 	return true;
 }
 
-bool listeners_apply(struct gateway *gw, const struct gw_config *cfg, char why[LISTENER_ERROR_MAX])
+bool listeners_apply(struct gateway *gw, const struct gw_config *cfg, bool *any,
+		     char why[LISTENER_ERROR_MAX])
 {
 	struct listener_change c = {.gw = gw};
 	bool ok;
@@ -193,6 +194,9 @@ bool listeners_apply(struct gateway *gw, const struct gw_config *cfg, char why[L
 	ok = start_new(&c, cfg, why);
 	if (!ok)
 		undo(&c);
+	*any = c.nr_stopped || c.nr_started;
+	if (ok && *any)
+		warn_of_unused_sockets(cfg);
 	free(c.stopped);
 	free(c.started);
 	return ok;

@@ -19,10 +19,11 @@ void listeners_close(struct gateway *gw);
 void listeners_free(struct gateway *gw);
 
 /*
- * Stops those that @cfg has not, or not so, and starts the others. False with why set: one could
- * not be started, and all is as it was.
+ * Stops those that @cfg has not, or not so, and starts the others; sets *any when there are some.
+ * False with why set: one could not be started, and all is as it was.
  */
-bool listeners_apply(struct gateway *gw, const struct gw_config *cfg, char why[LISTENER_ERROR_MAX]);
+bool listeners_apply(struct gateway *gw, const struct gw_config *cfg, bool *any,
+		     char why[LISTENER_ERROR_MAX]);
 /* Hosts that connect to an inherited socket without a listener would wait for ever. */
 void warn_of_unused_sockets(const struct gw_config *cfg);
 
