@@ -47,6 +47,7 @@ struct job {
 	int error;
 	/* applying */
 	json_t *changes;
+	bool taken;
 };
 
 struct live {
@@ -93,6 +94,11 @@ json_t *live_show(const struct live *l)
 	return doc;
 }
 
+bool live_is_changing(const struct live *l)
+{
+	return l->applying && !l->applying->taken;
+}
+
 const char *live_file(const struct live *l)
 {
 	return l->file;
@@ -119,8 +125,13 @@ static char *running_text(const struct live *l)
 	return lines;
 }
 
+/* The lists of the subsystems are those of the file, entry by entry: see subsys_cfg_write(). */
 static void take_doc(struct live *l, const struct job *j)
 {
+	struct subsystem *ss;
+
+	TAILQ_FOREACH(ss, &l->gw->subsystems, link)
+		subsystem_take_cfg(ss, config_subsystem(j->cfg, ss->nqn));
 	json_decref(l->doc);
 	l->doc = json_incref(j->cfg->doc);
 	if (!j->is_own)
@@ -323,6 +334,7 @@ static void on_taken(void *arg)
 {
 	struct job *j = arg;
 
+	j->taken = true;
 	take_doc(j->live, j);
 }
 
@@ -353,13 +365,11 @@ static void apply(struct job *j)
 	j->changes = d.changes;
 	if (d.restart) {
 		refuse_restart(j);
-	} else if (!json_array_size(d.changes)) {
-		on_taken(j);
-		on_applied(j, NULL, json_array());
-	} else {
-		log_notice("%s: %zu changes", j->name, json_array_size(d.changes));
-		j->live->apply = apply_start(gw, j->cfg, j->live->set_log_level, &ops, j);
+		return;
 	}
+	/* Also without any: from now on it is what runs, as it is written. */
+	log_notice("%s: %zu changes", j->name, json_array_size(d.changes));
+	j->live->apply = apply_start(gw, j->cfg, j->live->set_log_level, &ops, j);
 }
 
 static void cut_newline(char *text)

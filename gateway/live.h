@@ -25,6 +25,8 @@ void live_free(struct live *l);
 /* The running configuration as the file has it, a new reference. */
 json_t *live_show(const struct live *l);
 const char *live_file(const struct live *l);
+/* A new one is being read: what is set of paths and policies now would be lost. */
+bool live_is_changing(const struct live *l);
 
 enum live_what {
 	LIVE_CHECK, /* -> {"file"} */

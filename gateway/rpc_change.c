@@ -140,32 +140,48 @@ static json_t *remove_upstream(struct gateway *gw, const json_t *params, struct 
 
 /* ---- hosts ---- */
 
-/* Where the host is in the list; -1: nowhere. */
-static int find_host(const struct subsystem *ss, const char *host)
+/* Where the host is in the list, which ends before that when it is not in it. */
+static size_t find_host(const json_t *list, const char *host)
 {
-	for (unsigned i = 0; i < ss->cfg->nr_allowed_hosts; i++)
-		if (!strcmp(ss->cfg->allowed_hosts[i], host))
-			return (int)i;
-	return -1;
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach((json_t *)list, i, entry)
+		if (!strcmp(json_string_value(entry), host))
+			break;
+	return i;
 }
 
 #define SET_A_LIST \
 	"to change that, list those that may as \"allowed_hosts\" in the file, and apply it"
 
+/* The list of the subsystem that is meant; NULL with @err set. */
+static json_t *begin_hosts(struct gateway *gw, const json_t *params, struct edit *e,
+			   struct rpc_error *err)
+{
+	json_t *list;
+
+	if (!begin_named(gw, params, e, err))
+		return NULL;
+	list = json_object_get(e->object, "allowed_hosts");
+	if (!list)
+		cancel(e, err, RPC_REFUSED, "every host may connect to %s; " SET_A_LIST,
+		       e->ss->nqn);
+	return list;
+}
+
 static json_t *allow_host(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
 	const char *host = text_of(params, "host");
 	struct edit e;
+	json_t *list = begin_hosts(gw, params, &e, err);
 
-	if (!begin_named(gw, params, &e, err))
+	if (!list)
 		return NULL;
-	if (e.ss->cfg->allow_any_host)
-		return cancel(&e, err, RPC_REFUSED, "every host may connect to %s; " SET_A_LIST,
-			      e.ss->nqn);
-	if (find_host(e.ss, host) >= 0)
+	if (find_host(list, host) < json_array_size(list))
 		return cancel(&e, err, RPC_REFUSED, "host %s may connect to %s already", host,
 			      e.ss->nqn);
-	json_array_append_new(json_object_get(e.object, "allowed_hosts"), json_string(host));
+	json_array_append_new(list, json_string(host));
 	return commit(gw, &e, err);
 }
 
@@ -173,20 +189,16 @@ static json_t *deny_host(struct gateway *gw, const json_t *params, struct rpc_er
 {
 	const char *host = text_of(params, "host");
 	struct edit e;
-	int at;
+	json_t *list = begin_hosts(gw, params, &e, err);
 
-	if (!begin_named(gw, params, &e, err))
+	if (!list)
 		return NULL;
-	if (e.ss->cfg->allow_any_host)
-		return cancel(&e, err, RPC_REFUSED, "every host may connect to %s; " SET_A_LIST,
-			      e.ss->nqn);
-	at = find_host(e.ss, host);
-	if (at < 0)
+	if (find_host(list, host) == json_array_size(list))
 		return cancel(&e, err, RPC_NOT_FOUND,
 			      "host %s is not among those that may connect to %s; \"nvmegw host "
 			      "list\" lists them",
 			      host, e.ss->nqn);
-	json_array_remove(json_object_get(e.object, "allowed_hosts"), (size_t)at);
+	json_array_remove(list, find_host(list, host));
 	return commit(gw, &e, err);
 }
 

@@ -12,6 +12,16 @@ bool rpc_is_live(const struct gateway *gw, struct rpc_error *err)
 	return gw->live;
 }
 
+bool rpc_may_set(const struct gateway *gw, struct rpc_error *err)
+{
+	bool may = !gw->live || !live_is_changing(gw->live);
+
+	if (!may)
+		rpc_fail(err, RPC_REFUSED,
+			 "another configuration is about to be applied: try again when it is");
+	return may;
+}
+
 void rpc_live_done(void *later, json_t *result, const struct rpc_error *err)
 {
 	rpc_later_answer(later, result, err);

@@ -80,8 +80,8 @@ static json_t *get_path(struct gateway *gw, const json_t *params, struct rpc_err
 static bool find_real_path(struct gateway *gw, const json_t *params, struct rpc_path *p,
 			   struct rpc_error *err)
 {
-	return rpc_path_find_real(gw, text_of(params, "path"), text_of(params, "subsystem"), p,
-				  err);
+	return rpc_may_set(gw, err) && rpc_path_find_real(gw, text_of(params, "path"),
+							  text_of(params, "subsystem"), p, err);
 }
 
 static json_t *set_admin(struct gateway *gw, const json_t *params, enum path_admin admin,
@@ -204,7 +204,7 @@ static json_t *set_policy(struct gateway *gw, const json_t *params, struct rpc_e
 	enum mp_policy policy;
 	struct subsystem *ss;
 
-	if (!parse_policy(text_of(params, "policy"), &policy, err))
+	if (!parse_policy(text_of(params, "policy"), &policy, err) || !rpc_may_set(gw, err))
 		return NULL;
 	if (number_of(params, "namespace"))
 		return set_one_policy(gw, params, policy, err);

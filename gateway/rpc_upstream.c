@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/rpc_config.h"
 #include "gateway/rpc_later.h"
 #include "gateway/rpc_namespace.h"
 #include "gateway/rpc_path.h"
@@ -190,7 +191,8 @@ static json_t *drain_path(struct gateway *gw, const json_t *params, struct rpc_e
 	char name[PATH_NAME_MAX];
 	struct rpc_path p;
 
-	if (!rpc_path_find_real(gw, text_of(params, "path"), text_of(params, "subsystem"), &p, err))
+	if (!rpc_may_set(gw, err) ||
+	    !rpc_path_find_real(gw, text_of(params, "path"), text_of(params, "subsystem"), &p, err))
 		return NULL;
 	log_notice("path %s: to be drained", rpc_path_name(&p, name));
 	subsystem_set_path_admin(p.ss, p.path, PATH_DISABLED);

@@ -6,6 +6,7 @@
 
 #include "gateway/config_parts.h"
 #include "gateway/rpc_value.h"
+#include "gateway/subsystem.h"
 
 /* ---- copies ---- */
 
@@ -77,18 +78,22 @@ static struct subsys_path_cfg *path_entry(struct subsys_cfg *cfg, const char *pa
 	return p;
 }
 
-void subsys_cfg_set_path(struct subsys_cfg *cfg, const char *path, enum path_admin admin,
+bool subsys_cfg_set_path(struct subsys_cfg *cfg, const char *path, enum path_admin admin,
 			 unsigned weight)
 {
+	bool is_set = admin != PATH_ADMIN_COUNT || weight, was_set = subsys_cfg_path(cfg, path);
 	struct subsys_path_cfg *p;
 
-	if (admin != PATH_ADMIN_COUNT || weight || subsys_cfg_path(cfg, path)) {
-		p = path_entry(cfg, path);
-		p->admin = admin;
-		p->weight = weight;
-		if (admin == PATH_ADMIN_COUNT && !weight)
-			*p = cfg->paths[--cfg->nr_paths];
-	}
+	if (!is_set && !was_set)
+		return true;
+	if (!was_set && cfg->nr_paths == CFG_MAX_PATHS)
+		return false;
+	p = path_entry(cfg, path);
+	p->admin = admin;
+	p->weight = weight;
+	if (!is_set)
+		*p = cfg->paths[--cfg->nr_paths];
+	return true;
 }
 
 /* ---- policies ---- */
@@ -125,7 +130,7 @@ bool subsys_cfg_set_policy(struct subsys_cfg *cfg, const struct ns_ident *ident,
 	struct ns_ident one;
 
 	if (!ns) {
-		if (!strongest(ident, &one))
+		if (!strongest(ident, &one) || cfg->nr_namespaces == SUBSYS_MAX_NSID)
 			return false;
 		if (!cfg->nr_namespaces)
 			cfg->export_all = true;

@@ -148,11 +148,16 @@ static void end_denied(struct subsystem *ss)
 			controller_end(c, "its host is no longer allowed");
 }
 
-void subsystem_reconfigure(struct subsystem *ss, const struct subsys_cfg *cfg)
+void subsystem_take_cfg(struct subsystem *ss, const struct subsys_cfg *cfg)
 {
 	subsys_cfg_free(ss->cfg);
 	ss->cfg = subsys_cfg_copy(cfg);
 	ss->nqn = ss->cfg->mp.nqn;
+}
+
+void subsystem_reconfigure(struct subsystem *ss, const struct subsys_cfg *cfg)
+{
+	subsystem_take_cfg(ss, cfg);
 	take_range(ss);
 	end_denied(ss);
 	mp_subsys_reconfigure(ss->mp, &ss->cfg->mp);
@@ -172,7 +177,8 @@ static void remember_path(struct subsystem *ss, const struct path *p)
 	enum path_admin admin = p->admin == admin_of_upstream(p) ? PATH_ADMIN_COUNT : p->admin;
 	char name[PATH_NAME_MAX];
 
-	subsys_cfg_set_path(ss->cfg, subsystem_path_name(p, name), admin, weight);
+	if (!subsys_cfg_set_path(ss->cfg, subsystem_path_name(p, name), admin, weight))
+		log_warn("path %s: what is set of it is not kept, as of too many others", name);
 }
 
 void subsystem_set_path_admin(struct subsystem *ss, struct path *p, enum path_admin admin)
@@ -196,8 +202,9 @@ void subsystem_set_policy(struct subsystem *ss, enum mp_policy policy)
 void subsystem_set_head_policy(struct subsystem *ss, struct head *h, enum mp_policy policy)
 {
 	if (!subsys_cfg_set_policy(ss->cfg, &h->ident, policy))
-		log_warn("namespace %u of %s has no identifier: its policy is not kept", h->nsid,
-			 ss->nqn);
+		log_warn("namespace %u of %s has no identifier, or there are too many: its policy "
+			 "is not kept",
+			 h->nsid, ss->nqn);
 	head_set_policy(h, policy);
 }
 

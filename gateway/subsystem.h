@@ -74,9 +74,11 @@ void subsystem_start(struct subsystem *ss);
 void subsystem_free(struct subsystem *ss);
 
 /* ---- changes while it runs ---- */
+/* Copies @cfg, of the same NQN, which says the same as the one before it, if in another order. */
+void subsystem_take_cfg(struct subsystem *ss, const struct subsys_cfg *cfg);
 /*
- * Copies @cfg, of the same NQN: all but the upstreams, which are for who calls. Hosts that may not
- * be connected any more are ended.
+ * The same for one that says something else, which takes effect: all but the upstreams, which are
+ * for who calls. Hosts that may not be connected any more are ended.
  */
 void subsystem_reconfigure(struct subsystem *ss, const struct subsys_cfg *cfg);
 /* Sets and remembers; they are part of the running configuration from now on. */

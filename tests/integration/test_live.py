@@ -617,6 +617,23 @@ class Runtime(LiveTest):
         admin(self.ports[3], GW_NQN).sock.close()
         self.stopped(load)
 
+    def test_lists_in_another_order(self):
+        """What is set goes to the entry that is meant, wherever it has moved."""
+        self.start("a")
+        uuid = self.show("namespace", "list")[0]["uuid"]
+        other = "11111111-2222-4333-8444-555555555555"
+        self.ss.update(allowed_hosts=["h1", "h2", HOST],
+                       namespaces=[{"uuid": other, "policy": "numa"}, {"uuid": uuid}])
+        self.apply()
+        self.ss["allowed_hosts"].reverse()
+        self.ss["namespaces"].reverse()
+        self.assertEqual(self.apply(), [])
+        self.cli("policy", "set", "queue-depth", "--namespace", "1")
+        self.assertEqual(self.running()["namespaces"], [
+            {"uuid": uuid, "policy": "queue-depth"}, {"uuid": other, "policy": "numa"}])
+        self.edit("host", "deny", "h1")
+        self.assertEqual(self.running()["allowed_hosts"], [HOST, "h2"])
+
     def test_two_subsystems(self):
         self.start("a")
         self.config["subsystems"].append({"nqn": OTHER_NQN, "upstreams": [
