@@ -11,6 +11,7 @@
 #include "gateway/config_parts.h"
 #include "gateway/helper.h"
 #include "gateway/listener.h"
+#include "gateway/rpc_show.h"
 #include "gateway/rpc_value.h"
 #include "gateway/subsys_cfg.h"
 #include "transport/log.h"
@@ -160,6 +161,25 @@ static void settle(struct apply *a)
 	}
 }
 
+/* Its own paths are drained, so what is usable is another's. */
+static void note_namespaces(struct apply *a, const struct upstream *up)
+{
+	const struct path *p;
+	uint32_t first = 0;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(p, &up->paths, up_link) {
+		if (!p->head || rpc_usable_paths(p->head))
+			continue;
+		first = n++ ? first : p->head->nsid;
+	}
+	if (n)
+		note(a,
+		     "upstream %s had the last usable path of %u namespaces, like %u: their I/O "
+		     "waits, and fails after no_path_timeout",
+		     up->cfg.name, n, first);
+}
+
 static void on_drained(void *arg, uint64_t left)
 {
 	struct apply *a = arg;
@@ -175,6 +195,7 @@ static void on_drained(void *arg, uint64_t left)
 		     "upstream %s has not answered %llu commands in time: they go to other paths",
 		     s->name, (unsigned long long)left);
 	if (s->kind == STEP_REMOVE) {
+		note_namespaces(a, up);
 		upstream_withdraw(up);
 		next_step(a);
 		return;

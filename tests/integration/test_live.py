@@ -166,6 +166,7 @@ class Apply(LiveTest):
         self.write()
         notes = self.show("config", "apply")["notes"]
         self.assertIn("b is not connected", notes[0])
+        self.assertIn("last usable path of 1 namespaces, like 1", notes[1])
         wait_for(lambda: self.show("namespace", "list")[0]["held"])
         proxy.closed = False
         wait_for(lambda: self.usable() == 1)
@@ -179,6 +180,7 @@ class Apply(LiveTest):
                        paths=[{"path": "b/1", "weight": 7, "admin": "standby"}])
         self.ups[0].update(weight=4, reconnect_delay=1)
         self.ups.reverse()
+        self.config["log_level"] = "debug"
         self.assertNotIn("a reconnect", [c["takes"] for c in self.apply()])
         self.assertEqual((self.life("a"), self.life("b")), before)
         self.assertEqual(self.show("namespace", "list")[0]["policy"], "failover")
@@ -372,6 +374,27 @@ class Hostile(LiveTest):
         self.assertIn("text:1: $.workers: is \"x\"",
                       self.ask("config.check", {"text": '{"workers": "x"}'})["error"]["message"])
         self.assertEqual(self.show("config", "diff")["changes"], [])
+
+    def test_nonsense_for_every_method(self):
+        """All are answered, and nothing has changed that can be told."""
+        self.start("a")
+        running = self.show("config", "show")
+        names = {"upstream": "a", "path": "a/1", "controller": 1, "listener": "x", "host": HOST,
+                 "settings": {}, "policy": "x", "weight": 1, "namespace": 1, "subsystem": GW_NQN}
+        odd = [None, True, -1, 0, 1 << 62, 1.5, "", "x" * 100000, "\0", "a/1/../1", [], {"a": {}},
+               {"name": "b", "transport": "tcp", "traddr": "127.0.0.1", "nqn": "x" * 300},
+               {"name": {}, "transport": [], "traddr": 1}, {"\u0000": 1}]
+        methods = ["upstream." + m for m in ("list", "show", "add", "remove", "connect",
+                                             "disconnect")]
+        methods += ["host.list", "host.allow", "host.deny", "listener.list", "listener.add",
+                    "listener.remove", "controller.show", "controller.disconnect", "path.drain",
+                    "path.weight", "policy.set", "config.check", "config.show", "subsystem.list"]
+        for method in methods:
+            for name in names:
+                for value in odd:
+                    answer = self.ask(method, {name: value})
+                    self.assertTrue("error" in answer or "result" in answer, (method, name, value))
+        self.assertEqual(self.show("config", "show"), running)
 
     def test_files(self):
         self.start("a")
