@@ -159,7 +159,7 @@ install: all man ## install programs, man pages, units, completion (PREFIX, DEST
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(B)/nvmegw $(B)/nvmegw-bench
 	for m in $(mans); do $(data) -t $(mandir)/man$${m##*.} $$m || exit; done
 	$(data) -t $(DESTDIR)$(UNITDIR) etc/systemd/nvmegwd.service etc/systemd/nvmegwd.socket
-	sed -i 's|@sbindir@|$(PREFIX)/sbin|' $(DESTDIR)$(UNITDIR)/nvmegwd.service
+	sed -i 's|@sbindir@|$(PREFIX)/sbin|; s|@bindir@|$(PREFIX)/bin|' $(DESTDIR)$(UNITDIR)/nvmegwd.service
 	$(data) etc/systemd/nvmegw.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/nvmegw.conf
 	$(data) etc/systemd/nvmegw.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/nvmegw.conf
 	$(data) etc/completion/nvmegw.bash $(bashdir)/nvmegw

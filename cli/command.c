@@ -55,6 +55,46 @@ static const struct argument policy_arg = {
 	.hint = "failover, round-robin, queue-depth, service-time or numa is expected",
 };
 
+static const struct argument upstream_arg = {
+	.param = "upstream",
+	.name = "UPSTREAM",
+	.question = "which upstream?",
+	.hint = "\"nvmegw upstream list\" lists them",
+};
+static const struct argument host_arg = {
+	.param = "host",
+	.name = "HOSTNQN",
+	.question = "which host?",
+	.hint = "\"nvmegw host list\" lists those that may connect",
+};
+static const struct argument listener_arg = {
+	.param = "listener",
+	.name = "LISTENER",
+	.question = "which listener?",
+	.hint = "\"nvmegw listener list\" lists them",
+};
+static const struct argument controller_arg = {
+	.param = "controller",
+	.name = "ID",
+	.question = "which controller?",
+	.hint = "\"nvmegw controller list\" lists them under ID",
+	.number = true,
+};
+static const struct argument settings_arg = {
+	.param = "settings",
+	.name = "KEY=VALUE...",
+	.question = "with which settings?",
+	.hint = "KEY=VALUE is expected, like transport=tcp traddr=192.0.2.1; nvmegw.json(5) has "
+		"the keys",
+	.pairs = true,
+};
+static const struct argument file_arg = {
+	.param = "text",
+	.name = "[FILE]",
+	.optional = true,
+	.file = true,
+};
+
 const struct argument option_args[OPTION_COUNT] = {
 	[OPTION_LAST] = {.param = "last",
 			 .name = "--last",
@@ -105,6 +145,12 @@ static const struct command commands[] = {
 	 .method = "path.disable",
 	 .show = show_path_admin,
 	 .help = "no new I/O on the path; what is on it finishes",
+	 .args = {&path_arg},
+	 .subsystem = true},
+	{.words = {"path", "drain"},
+	 .method = "path.drain",
+	 .show = show_path_drain,
+	 .help = "no new I/O on the path, and wait for what is on it",
 	 .args = {&path_arg},
 	 .subsystem = true},
 	{.words = {"path", "weight"},
@@ -185,6 +231,111 @@ static const struct command commands[] = {
 	 .method = "method.list",
 	 .show = show_methods,
 	 .help = "what programs can ask the daemon for; with -o json their schemas"},
+	{.words = {"controller", "show"},
+	 .method = "controller.show",
+	 .show = show_controller,
+	 .help = "all that is known of one host's controller",
+	 .args = {&controller_arg},
+	 .subsystem = true},
+	{.words = {"controller", "disconnect"},
+	 .method = "controller.disconnect",
+	 .show = show_controller_disconnect,
+	 .help = "end it; its host may connect again",
+	 .args = {&controller_arg},
+	 .subsystem = true},
+	{.words = {"upstream", "list"},
+	 .method = "upstream.list",
+	 .show = show_upstreams,
+	 .help = "where namespaces come from, and how it is connected",
+	 .subsystem = true},
+	{.words = {"upstream", "show"},
+	 .method = "upstream.show",
+	 .show = show_upstream,
+	 .help = "all that is known of one upstream, and its paths",
+	 .args = {&upstream_arg},
+	 .subsystem = true},
+	{.words = {"upstream", "add"},
+	 .method = "upstream.add",
+	 .show = show_config_edit,
+	 .help = "connect one more",
+	 .args = {&settings_arg},
+	 .subsystem = true},
+	{.words = {"upstream", "remove"},
+	 .method = "upstream.remove",
+	 .show = show_config_edit,
+	 .help = "move I/O off it, then disconnect and forget it",
+	 .args = {&upstream_arg},
+	 .subsystem = true},
+	{.words = {"upstream", "connect"},
+	 .method = "upstream.connect",
+	 .show = show_upstream_connect,
+	 .help = "connect it now, if it is not connected",
+	 .args = {&upstream_arg},
+	 .subsystem = true},
+	{.words = {"upstream", "disconnect"},
+	 .method = "upstream.disconnect",
+	 .show = show_upstream_disconnect,
+	 .help = "move I/O off it, then disconnect it for a while",
+	 .args = {&upstream_arg},
+	 .subsystem = true},
+	{.words = {"host", "list"},
+	 .method = "host.list",
+	 .show = show_hosts,
+	 .help = "the hosts that may connect",
+	 .subsystem = true},
+	{.words = {"host", "allow"},
+	 .method = "host.allow",
+	 .show = show_config_edit,
+	 .help = "let a host connect",
+	 .args = {&host_arg},
+	 .subsystem = true},
+	{.words = {"host", "deny"},
+	 .method = "host.deny",
+	 .show = show_config_edit,
+	 .help = "let it no more, and disconnect it",
+	 .args = {&host_arg},
+	 .subsystem = true},
+	{.words = {"listener", "list"},
+	 .method = "listener.list",
+	 .show = show_listeners,
+	 .help = "where hosts connect"},
+	{.words = {"listener", "add"},
+	 .method = "listener.add",
+	 .show = show_config_edit,
+	 .help = "listen at one more address",
+	 .args = {&settings_arg}},
+	{.words = {"listener", "remove"},
+	 .method = "listener.remove",
+	 .show = show_config_edit,
+	 .help = "listen no more; hosts that came in by it stay",
+	 .args = {&listener_arg}},
+	{.words = {"subsystem", "list"},
+	 .method = "subsystem.list",
+	 .show = show_subsystems,
+	 .help = "what is exported, and how it is"},
+	{.words = {"config", "check"},
+	 .method = "config.check",
+	 .show = show_config_check,
+	 .help = "whether a configuration is right: FILE, or the daemon's own",
+	 .args = {&file_arg}},
+	{.words = {"config", "diff"},
+	 .method = "config.diff",
+	 .show = show_config_diff,
+	 .help = "what applying it would change of what runs",
+	 .args = {&file_arg}},
+	{.words = {"config", "apply"},
+	 .method = "config.apply",
+	 .show = show_config_apply,
+	 .help = "change what runs to what it says",
+	 .args = {&file_arg}},
+	{.words = {"config", "show"},
+	 .method = "config.show",
+	 .show = show_config,
+	 .help = "the configuration that runs"},
+	{.words = {"config", "save"},
+	 .method = "config.save",
+	 .show = show_config_save,
+	 .help = "write that to the daemon's own file"},
 	{.words = {"version"},
 	 .method = "version",
 	 .show = show_version,
@@ -246,6 +397,24 @@ int command_args(const struct command *c)
 	return n;
 }
 
+const struct argument *command_arg(const struct command *c, int n)
+{
+	int last = command_args(c) - 1;
+
+	if (n > last && last >= 0 && c->args[last]->pairs)
+		n = last;
+	return n <= last ? c->args[n] : NULL;
+}
+
+int command_least_args(const struct command *c)
+{
+	int n = command_args(c);
+
+	while (n && c->args[n - 1]->optional)
+		n--;
+	return n;
+}
+
 static void print_line(FILE *out, const struct command *c)
 {
 	char text[2 * COMMAND_NAME_MAX];
@@ -255,7 +424,7 @@ static void print_line(FILE *out, const struct command *c)
 		strcat(text, " ");
 		strcat(text, c->args[i]->name);
 	}
-	fprintf(out, "  %-24s %s\n", text, c->help);
+	fprintf(out, "  %-28s  %s\n", text, c->help);
 }
 
 bool command_list(FILE *out, char **words, int nr_words)

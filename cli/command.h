@@ -19,6 +19,9 @@ struct argument {
 	const char *question, *hint;
 	bool number;
 	bool list; /* several, with commas between */
+	bool optional;
+	bool file;  /* its text is the parameter; its name is another one, "file" */
+	bool pairs; /* KEY=VALUE, all words that are left: an object */
 };
 
 extern const struct argument namespace_arg;
@@ -44,8 +47,11 @@ struct command {
 
 #define COMMAND_NAME_MAX 64
 char *command_name(const struct command *c, char buf[COMMAND_NAME_MAX]);
-/* How many words go after its name. */
+/* How many words go after its name, at most and at least. */
 int command_args(const struct command *c);
+int command_least_args(const struct command *c);
+/* What the @n'th of them is, from 0; NULL: there are not so many. Pairs go on for ever. */
+const struct argument *command_arg(const struct command *c, int n);
 /* The @n'th of all; NULL: there are not so many. */
 const struct command *command_at(unsigned n);
 /* Whether its name begins with the words. */

@@ -46,6 +46,10 @@ static const struct live lives[] = {
 	{"path", "path.list", NULL, "path", {"traddr", "subsystem"}},
 	{"namespace", "namespace.list", NULL, "nsid", {"uuid", "subsystem"}},
 	{"subsystem", "status", "subsystems", "nqn", {"policy"}},
+	{"upstream", "upstream.list", NULL, "name", {"traddr", "subsystem"}},
+	{"host", "host.list", NULL, "hostnqn", {"subsystem"}},
+	{"listener", "listener.list", NULL, "listener", {"transport"}},
+	{"controller", "controller.list", NULL, "cntlid", {"hostnqn", "subsystem"}},
 	{0},
 };
 
@@ -91,6 +95,7 @@ static const struct fixed fixeds[] = {
 	  "none"}},
 	{"output", {"table", "json", "csv", "raw"}},
 	{"type", {"daemon", "path", "namespace", "upstream", "host", "policy"}},
+	{"settings", {"transport=", "traddr=", "trsvcid=", "nqn=", "name=", "weight="}},
 	{0},
 };
 
@@ -112,8 +117,14 @@ static void offer_argument(const struct line *l)
 	int used;
 	const struct command *c = command_find(l->words, l->nr_words, &used);
 
-	if (c && l->nr_words - used < command_args(c))
-		offer_values(l, c->args[l->nr_words - used]->param);
+	const struct argument *arg = c ? command_arg(c, l->nr_words - used) : NULL;
+
+	if (!arg)
+		return;
+	if (arg->file)
+		puts(":files");
+	else
+		offer_values(l, arg->param);
 }
 
 /* What comes after the words in the name of the @n'th command; NULL: it does not begin with them.

@@ -12,6 +12,8 @@
 #include "cli/complete.h"
 #include "cli/csv.h"
 #include "cli/options.h"
+#include "cli/pairs.h"
+#include "cli/read_file.h"
 #include "transport/version.h"
 
 #define DEFAULT_SOCKET "/run/nvmegw/control.sock"
@@ -25,7 +27,8 @@ static const char usage[] = "usage: nvmegw [options] COMMAND\n"
 static const char more_usage[] =
 	"\n"
 	"PATH is UPSTREAM/NSID, as \"nvmegw path list\" shows it. POLICY is failover, round-robin,\n"
-	"queue-depth, service-time or numa. NSID is the one that hosts see.\n"
+	"queue-depth, service-time or numa. NSID is the one that hosts see. KEY=VALUE are keys of\n"
+	"nvmegw.json(5). LISTENER is TRANSPORT/ADDRESS:PORT, as \"nvmegw listener list\" shows it.\n"
 	"\n"
 	"Options, before or after the command:\n"
 	"  -s, --socket FILE        the daemon's control socket (" DEFAULT_SOCKET ")\n"
@@ -184,14 +187,37 @@ static void set_list(json_t *params, const char *name, const char *value)
 	json_object_set_new(params, name, list);
 }
 
+/* Ends the program when it cannot be read. */
+static void set_file(json_t *params, const struct argument *arg, const char *name)
+{
+	char *text = read_text_file(name);
+
+	if (!text)
+		exit(EXIT_USAGE);
+	set_text(params, arg->param, text);
+	set_text(params, "file", name);
+	free(text);
+}
+
 static void set_argument(json_t *params, const struct argument *arg, const char *value)
 {
-	if (arg->number)
+	if (arg->file)
+		set_file(params, arg, value);
+	else if (arg->number)
 		set_number(params, arg->param, value, arg->hint);
 	else if (arg->list)
 		set_list(params, arg->param, value);
 	else
 		set_text(params, arg->param, value);
+}
+
+static void set_pairs(json_t *params, const struct argument *arg, char **words, int n)
+{
+	json_t *o = json_object();
+
+	for (int i = 0; i < n; i++)
+		pair_set(o, words[i]);
+	json_object_set_new(params, arg->param, o);
 }
 
 static void check_usage(const struct command *c, const struct options *o, int used)
@@ -200,9 +226,9 @@ static void check_usage(const struct command *c, const struct options *o, int us
 	char name[COMMAND_NAME_MAX];
 
 	command_name(c, name);
-	if (given < command_args(c))
+	if (given < command_least_args(c))
 		bad_usage("%s: %s %s", name, c->args[given]->question, c->args[given]->hint);
-	if (given > command_args(c))
+	if (given && !command_arg(c, given - 1))
 		bad_usage("%s: \"%s\" is one word too many", name,
 			  o->words[used + command_args(c)]);
 	if (o->subsystem && !c->subsystem)
@@ -223,8 +249,12 @@ static json_t *params_of(const struct command *c, const struct options *o, int u
 	json_t *params = json_object();
 
 	check_usage(c, o, used);
-	for (int i = 0; i < command_args(c); i++)
-		set_argument(params, c->args[i], o->words[used + i]);
+	for (int i = 0; i < command_args(c) && used + i < o->nr_words; i++) {
+		if (c->args[i]->pairs)
+			set_pairs(params, c->args[i], o->words + used + i, o->nr_words - used - i);
+		else
+			set_argument(params, c->args[i], o->words[used + i]);
+	}
 	if (o->subsystem)
 		set_text(params, "subsystem", o->subsystem);
 	if (o->namespace)

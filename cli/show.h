@@ -22,6 +22,25 @@ void show_controllers(const json_t *result);
 void show_event(const json_t *event);
 void show_log(const json_t *result);
 void show_methods(const json_t *result);
+void show_config(const json_t *result);
+void show_config_check(const json_t *result);
+void show_config_diff(const json_t *result);
+/* What has been changed, by an apply or by what leads to one. */
+void show_config_apply(const json_t *result);
+void show_config_save(const json_t *result);
+/* The same as an apply, of what is not in the file yet. */
+void show_config_edit(const json_t *result);
+
+void show_upstreams(const json_t *result);
+void show_upstream(const json_t *result);
+void show_upstream_connect(const json_t *result);
+void show_upstream_disconnect(const json_t *result);
+void show_path_drain(const json_t *result);
+void show_hosts(const json_t *result);
+void show_listeners(const json_t *result);
+void show_subsystems(const json_t *result);
+void show_controller(const json_t *result);
+void show_controller_disconnect(const json_t *result);
 
 /* Of rows with "paths" and "usable_paths". */
 enum colour show_paths_colour(const json_t *row);

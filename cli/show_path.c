@@ -232,3 +232,16 @@ void show_path_reset(const json_t *result)
 	printf(" is connected anew\n");
 	show_whether_any(result);
 }
+
+void show_path_drain(const json_t *result)
+{
+	int left = (int)number_of(result, "left");
+
+	show_name(result);
+	printf(" is %s", text_of(result, "admin"));
+	if (left)
+		printf(", and has not answered %d commands yet: try again\n", left);
+	else
+		printf(", and no command is out on it\n");
+	show_whether_any(result);
+}

@@ -22,7 +22,12 @@ static const struct column subsystem_columns[] = {
 	{0},
 };
 
-static void show_listeners(const json_t *list)
+void show_subsystems(const json_t *result)
+{
+	table_print(result, subsystem_columns, "No subsystem is exported.");
+}
+
+static void print_listeners(const json_t *list)
 {
 	const json_t *l;
 	size_t i;
@@ -130,14 +135,13 @@ void show_status(const json_t *result)
 	       (int)number_of(result, "pid"),
 	       units_time(up, (double)number_of(result, "uptime_seconds")),
 	       is(result, "stopping") ? ", stopping" : "");
-	show_listeners(json_object_get(result, "listeners"));
+	print_listeners(json_object_get(result, "listeners"));
 	printf("workers    %zu, each with %s of buffers\n", json_array_size(workers),
 	       units_bytes(memory,
 			   (uint64_t)number_of(json_array_get(workers, 0), "memory_bytes")));
 	show_nsids(json_object_get(result, "nsids"));
 	putchar('\n');
-	table_print(json_object_get(result, "subsystems"), subsystem_columns,
-		    "No subsystem is exported.");
+	show_subsystems(json_object_get(result, "subsystems"));
 	show_trouble(json_object_get(result, "upstreams"));
 	show_quarantines(json_object_get(result, "quarantines"));
 }

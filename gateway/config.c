@@ -10,33 +10,26 @@
 #include "gateway/config_field.h"
 #include "gateway/config_parts.h"
 
-/* As in the file, beside what goes into the struct as it is. */
-struct top_text {
-	struct gw_config cfg;
-	struct host_id host; /* what is left out is zero */
-};
-
 static const struct cfg_word log_levels[] = {
 	{"info", LOG_INFO},	{"error", LOG_ERR},   {"warning", LOG_WARNING},
 	{"notice", LOG_NOTICE}, {"debug", LOG_DEBUG}, {0},
 };
 
-#define AT(member) CFG_AT(struct top_text, member)
+#define AT(member) CFG_AT(struct gw_config, member)
 static const struct cfg_field fields[] = {
-	{"workers", CFG_UINT, AT(cfg.workers), .min = 1, .max = MP_MAX_WORKERS},
-	{"pin", CFG_BOOL, AT(cfg.pin), .def = true},
+	{"workers", CFG_UINT, AT(workers), .min = 1, .max = MP_MAX_WORKERS},
+	{"pin", CFG_BOOL, AT(pin), .def = true},
 	/* no less than a few of the largest requests */
-	{"memory_mib", CFG_UINT, AT(cfg.memory), .min = 4, .max = 65536, .def = 64,
-	 .unit = 1 << 20},
-	{"requests", CFG_UINT, AT(cfg.requests), .min = 64, .max = 65536, .def = 2048},
-	{"state_dir", CFG_TEXT, AT(cfg.state_dir), .text = "/var/lib/nvmegw", .or_empty = true},
-	{"control_socket", CFG_TEXT, AT(cfg.control_socket), .text = "/run/nvmegw/control.sock",
+	{"memory_mib", CFG_UINT, AT(memory), .min = 4, .max = 65536, .def = 64, .unit = 1 << 20},
+	{"requests", CFG_UINT, AT(requests), .min = 64, .max = 65536, .def = 2048},
+	{"state_dir", CFG_TEXT, AT(state_dir), .text = "/var/lib/nvmegw", .or_empty = true},
+	{"control_socket", CFG_TEXT, AT(control_socket), .text = "/run/nvmegw/control.sock",
 	 .or_empty = true},
-	{"admin_writes", CFG_BOOL, AT(cfg.admin_writes)},
+	{"admin_writes", CFG_BOOL, AT(admin_writes)},
 	{.name = "http", .type = CFG_OTHER},
-	{"log_level", CFG_WORD, AT(cfg.log_level), .words = log_levels},
-	{"hostnqn", CFG_TEXT, AT(host.hostnqn), .check = cfg_check_nqn},
-	{"hostid", CFG_ID, AT(host.hostid)},
+	{"log_level", CFG_WORD, AT(log_level), .words = log_levels, .live = CFG_LIVE},
+	{"hostnqn", CFG_TEXT, AT(hostnqn), .check = cfg_check_nqn, .live = CFG_LIVE},
+	{"hostid", CFG_ID, AT(hostid), .live = CFG_LIVE},
 	{"listeners", CFG_OTHER, .required = true},
 	{"subsystems", CFG_OTHER, .required = true},
 	{0},
@@ -58,13 +51,12 @@ static unsigned default_workers(void)
 static void read_top(const struct cfg_node *root, struct gw_config *cfg)
 {
 	struct cfg_defaults defaults = {.etc = "/etc"};
-	struct top_text t = {0};
 
-	cfg_read(root, fields, NULL, &t);
-	*cfg = t.cfg;
+	cfg_read(root, fields, NULL, cfg);
 	if (!cfg->workers)
 		cfg->workers = default_workers();
-	defaults.host = t.host;
+	strcpy(defaults.host.hostnqn, cfg->hostnqn);
+	memcpy(defaults.host.hostid, cfg->hostid, sizeof(cfg->hostid));
 	defaults.requests = cfg->requests;
 	host_id_of(&defaults.host, defaults.etc);
 	cfg_listeners(root, cfg);
@@ -72,21 +64,40 @@ static void read_top(const struct cfg_node *root, struct gw_config *cfg)
 	cfg_subsystems(root, &defaults, cfg);
 }
 
-struct gw_config *config_load(const char *file, FILE *err)
+static struct gw_config *finish(struct cfg_doc *doc, bool is_json)
 {
 	struct gw_config *cfg = NULL;
-	struct cfg_doc doc;
 
-	if (cfg_doc_load(&doc, file, err)) {
+	if (is_json) {
 		cfg = cfg_alloc(1, sizeof(*cfg));
-		read_top(&doc.root, cfg);
+		read_top(&doc->root, cfg);
+		cfg->doc = json_incref(doc->json);
 	}
-	cfg_doc_free(&doc);
-	if (doc.problems) {
+	cfg_doc_free(doc);
+	if (doc->problems) {
 		config_free(cfg);
 		cfg = NULL;
 	}
 	return cfg;
+}
+
+struct gw_config *config_load(const char *file, FILE *err)
+{
+	struct cfg_doc doc;
+
+	return finish(&doc, cfg_doc_load(&doc, file, err));
+}
+
+struct gw_config *config_parse(const char *name, const char *text, size_t len, FILE *err)
+{
+	struct cfg_doc doc;
+
+	return finish(&doc, cfg_doc_parse(&doc, name, text, len, err));
+}
+
+void cfg_compare_top(const struct gw_config *was, const struct gw_config *is, struct cfg_delta *d)
+{
+	cfg_compare(fields, NULL, was, is, d);
 }
 
 void config_free(struct gw_config *cfg)
@@ -96,8 +107,10 @@ void config_free(struct gw_config *cfg)
 	for (unsigned i = 0; i < cfg->nr_subsystems; i++) {
 		free(cfg->subsystems[i].allowed_hosts);
 		free(cfg->subsystems[i].namespaces);
+		free(cfg->subsystems[i].paths);
 		free(cfg->subsystems[i].upstreams);
 	}
+	json_decref(cfg->doc);
 	free(cfg->subsystems);
 	free(cfg->listeners);
 	free(cfg);

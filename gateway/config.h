@@ -5,6 +5,7 @@
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,6 +14,9 @@
 #include "transport/target.h"
 
 struct listener_cfg {
+	unsigned kind; /* as in the file: of the transports that there are */
+	char traddr[64];
+	uint16_t port;
 	const struct tgt_transport *transport;
 	struct addr addr;
 	struct tgt_config tgt;
@@ -22,8 +26,12 @@ struct listener_cfg {
 
 /* One upstream entry; kind "file" has `file` set instead of an address. */
 struct upstream_cfg {
+	unsigned kind; /* as in the file: of the transports that there are */
+	char traddr[64], host_traddr[64];
+	uint16_t port;
 	struct upstream_config mp; /* file_ns is opened by the daemon, not by the parser */
 	bool is_file;
+	bool any_cntlid; /* none is given for the file: it has one by its place, and keeps it */
 	struct file_ns_config file; /* strings point into this struct's own memory below */
 	char file_path[4096];
 };
@@ -32,6 +40,13 @@ struct subsys_namespace_cfg {
 	uint32_t nsid;	       /* 0: any free one */
 	struct ns_ident ident; /* one of uuid, nguid, eui64 */
 	enum mp_policy policy; /* MP_POLICY_COUNT: the subsystem's */
+};
+
+/* What is set of one path, whatever its upstream says. */
+struct subsys_path_cfg {
+	char path[MP_NAME_MAX + 12]; /* UPSTREAM/NSID, see subsystem_path_name() */
+	enum path_admin admin;	     /* PATH_ADMIN_COUNT: the upstream's */
+	unsigned weight;	     /* 0: the upstream's */
 };
 
 enum identity_mode {
@@ -53,6 +68,9 @@ struct subsys_cfg {
 	unsigned nr_allowed_hosts;
 	struct subsys_namespace_cfg *namespaces; /* none: export every namespace found */
 	unsigned nr_namespaces;
+	bool export_all; /* others than these too */
+	struct subsys_path_cfg *paths;
+	unsigned nr_paths;
 	struct upstream_cfg *upstreams;
 	unsigned nr_upstreams;
 };
@@ -67,10 +85,13 @@ struct gw_config {
 	bool admin_writes;	  /* io.write is allowed */
 	struct addr http;	  /* of the status page and the metrics; len 0: none */
 	int log_level;
+	char hostnqn[NVMF_NQN_MAX + 1]; /* "" and zeroes: not given; what upstreams are shown is */
+	uint8_t hostid[16];		/* in their own parts */
 	struct listener_cfg *listeners;
 	unsigned nr_listeners;
 	struct subsys_cfg *subsystems;
 	unsigned nr_subsystems;
+	json_t *doc; /* the file, as it was read; NULL: made otherwise */
 };
 
 /**
@@ -80,6 +101,9 @@ struct gw_config {
  * "FILE:LINE: $.json.path: what is wrong, what was expected".
  */
 struct gw_config *config_load(const char *file, FILE *err);
+/* The same for @len bytes of text; @name stands for it in messages. Any thread, as config_load().
+ */
+struct gw_config *config_parse(const char *name, const char *text, size_t len, FILE *err);
 void config_free(struct gw_config *cfg);
 
 #endif

@@ -312,8 +312,7 @@ static unsigned edit_distance(const char *a, const char *b)
 	return row[n];
 }
 
-/* Whether an object of this variant has it for sure. */
-static bool applies(const struct cfg_field *f, const struct cfg_variant *v)
+bool cfg_applies(const struct cfg_field *f, const struct cfg_variant *v)
 {
 	return !f->only || (v && (f->only & v->bit));
 }
@@ -321,7 +320,7 @@ static bool applies(const struct cfg_field *f, const struct cfg_variant *v)
 /* Whether an object of this variant may have it. */
 static bool fits(const struct cfg_field *f, const struct cfg_variant *v)
 {
-	return !v || !v->bit || applies(f, v);
+	return !v || !v->bit || cfg_applies(f, v);
 }
 
 static void unknown_key(const struct cfg_node *n, const struct cfg_field *f,
@@ -358,7 +357,7 @@ void cfg_read(const struct cfg_node *n, const struct cfg_field *f,
 	for (const struct cfg_field *i = f; i->name; i++) {
 		assert(strlen(i->name) < CFG_NAME_MAX);
 		store_default(i, out);
-		if (is_object && i->required && applies(i, variant) && !cfg_member(n, i->name))
+		if (is_object && i->required && cfg_applies(i, variant) && !cfg_member(n, i->name))
 			cfg_problem(n, "has no \"%s\", which is required", i->name);
 	}
 	for (unsigned i = 0; is_object && i < n->nr; i++) {

@@ -23,6 +23,13 @@ enum cfg_type {
 	CFG_ID,	     /* uint8_t array from hexadecimal digits; never all zero */
 };
 
+/* How a changed value takes effect in a daemon that runs. */
+enum cfg_live {
+	CFG_RESTART,   /* not before the daemon is started anew */
+	CFG_LIVE,      /* at once */
+	CFG_RECONNECT, /* the upstream is connected anew */
+};
+
 struct cfg_word {
 	const char *text;
 	unsigned value;
@@ -48,6 +55,7 @@ struct cfg_field {
 		*words; /* CFG_WORD: up to one without text; the first is the default */
 	/* CFG_TEXT: NULL, or what was expected. */
 	const char *(*check)(const char *text);
+	enum cfg_live live;
 };
 
 #define CFG_AT(type, member) .off = offsetof(type, member), .size = sizeof(((type *)0)->member)
@@ -67,6 +75,11 @@ struct cfg_variant {
  */
 void cfg_read(const struct cfg_node *n, const struct cfg_field *f,
 	      const struct cfg_variant *variant, void *out);
+
+/* Whether objects of this variant have the field. */
+bool cfg_applies(const struct cfg_field *f, const struct cfg_variant *variant);
+/* The member of the struct @in as a value for the file; never for CFG_OTHER. A new reference. */
+json_t *cfg_value(const struct cfg_field *f, const void *in);
 
 /**
  * cfg_array() - the array that member @key of @n must be, with @min to @max elements

@@ -320,6 +320,12 @@ static bool parse(struct cfg_doc *doc, const char *text, size_t len)
 	return true;
 }
 
+bool cfg_doc_parse(struct cfg_doc *doc, const char *name, const char *text, size_t len, FILE *err)
+{
+	*doc = (struct cfg_doc){.file = name, .err = err};
+	return parse(doc, text, len);
+}
+
 bool cfg_doc_load(struct cfg_doc *doc, const char *file, FILE *err)
 {
 	char *text = NULL;

@@ -36,6 +36,8 @@ struct cfg_doc {
 
 /* False after reporting why @file is not readable, or no JSON. */
 bool cfg_doc_load(struct cfg_doc *doc, const char *file, FILE *err);
+/* The same for a text; @name stands for it in messages. */
+bool cfg_doc_parse(struct cfg_doc *doc, const char *name, const char *text, size_t len, FILE *err);
 void cfg_doc_free(struct cfg_doc *doc);
 
 /* The member of an object, or NULL; no object has no members. */

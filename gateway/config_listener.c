@@ -6,14 +6,6 @@
 #include "gateway/config_field.h"
 #include "gateway/config_parts.h"
 
-/* As in the file, beside what goes into the struct as it is. */
-struct listener_text {
-	struct listener_cfg l;
-	unsigned transport; /* index into targets */
-	char traddr[64];
-	uint16_t port;
-};
-
 static const struct tgt_transport *const targets[] = {&tgt_tcp, &tgt_rdma};
 static const struct cfg_word transports[] = {{"tcp", 0}, {"rdma", 1}, {0}};
 
@@ -33,25 +25,27 @@ static const char *check_advertise(const char *traddr)
 	return NULL;
 }
 
-#define AT(member) CFG_AT(struct listener_text, member)
+#define AT(member) CFG_AT(struct listener_cfg, member)
 static const struct cfg_field fields[] = {
-	{"transport", CFG_WORD, AT(transport), .required = true, .words = transports},
-	{"traddr", CFG_TEXT, AT(traddr), .required = true, .check = cfg_check_traddr},
-	{"trsvcid", CFG_PORT, AT(port), .min = 1, .max = 65535, .def = 4420},
-	{"advertise", CFG_TEXT, AT(l.traddr_out), .check = check_advertise},
-	{"in_capsule_data", CFG_UINT, AT(l.tgt.in_capsule_data), .max = SEG_SIZE, .def = 8192,
-	 .multiple = 16},
+	{"transport", CFG_WORD, AT(kind), .required = true, .words = transports, .live = CFG_LIVE},
+	{"traddr", CFG_TEXT, AT(traddr), .required = true, .check = cfg_check_traddr,
+	 .live = CFG_LIVE},
+	{"trsvcid", CFG_PORT, AT(port), .min = 1, .max = 65535, .def = 4420, .live = CFG_LIVE},
+	{"advertise", CFG_TEXT, AT(traddr_out), .check = check_advertise, .live = CFG_LIVE},
+	{"in_capsule_data", CFG_UINT, AT(tgt.in_capsule_data), .max = SEG_SIZE, .def = 8192,
+	 .multiple = 16, .live = CFG_LIVE},
 	/* NVMe/TCP: MAXH2CDATA is at least 4096 and in dwords */
-	{"max_h2c_data", CFG_UINT, AT(l.tgt.max_h2c_data), .min = 4096, .max = REQUEST_MAX_DATA,
-	 .def = 131072, .multiple = 4},
-	{"hdr_digest", CFG_BOOL, AT(l.tgt.hdr_digest), .def = true},
-	{"data_digest", CFG_BOOL, AT(l.tgt.data_digest), .def = true},
-	{"cpda", CFG_UINT, AT(l.tgt.cpda), .max = 31},
-	{"max_connections", CFG_UINT, AT(l.tgt.max_connections), .min = 1, .max = 1000000,
-	 .def = 1024},
-	{"handshake_timeout", CFG_SECONDS, AT(l.tgt.handshake_timeout), .min = 0.1, .max = 3600,
-	 .def = 10},
-	{"stall_timeout", CFG_SECONDS, AT(l.tgt.stall_timeout), .min = 0.1, .max = 3600, .def = 30},
+	{"max_h2c_data", CFG_UINT, AT(tgt.max_h2c_data), .min = 4096, .max = REQUEST_MAX_DATA,
+	 .def = 131072, .multiple = 4, .live = CFG_LIVE},
+	{"hdr_digest", CFG_BOOL, AT(tgt.hdr_digest), .def = true, .live = CFG_LIVE},
+	{"data_digest", CFG_BOOL, AT(tgt.data_digest), .def = true, .live = CFG_LIVE},
+	{"cpda", CFG_UINT, AT(tgt.cpda), .max = 31, .live = CFG_LIVE},
+	{"max_connections", CFG_UINT, AT(tgt.max_connections), .min = 1, .max = 1000000,
+	 .def = 1024, .live = CFG_LIVE},
+	{"handshake_timeout", CFG_SECONDS, AT(tgt.handshake_timeout), .min = 0.1, .max = 3600,
+	 .def = 10, .live = CFG_LIVE},
+	{"stall_timeout", CFG_SECONDS, AT(tgt.stall_timeout), .min = 0.1, .max = 3600, .def = 30,
+	 .live = CFG_LIVE},
 	{0},
 };
 
@@ -81,19 +75,18 @@ static void check_others(const struct cfg_node *n, const struct listener_cfg *al
 	}
 }
 
-static void check_advertised(const struct cfg_node *n, const struct listener_text *t,
-			     const struct addr *at)
+static void check_advertised(const struct cfg_node *n, const struct listener_cfg *l)
 {
 	struct addr out;
 
-	if (!t->l.traddr_out[0] || addr_parse(&out, t->l.traddr_out, "1"))
+	if (!l->traddr_out[0] || addr_parse(&out, l->traddr_out, "1"))
 		return;
-	if (!addr_is_any(at))
+	if (!addr_is_any(&l->addr))
 		cfg_key_problem(cfg_member(n, "advertise"),
 				"fits a wildcard traddr only, expected not to be there: hosts are "
 				"told the traddr %s",
-				t->traddr);
-	else if (out.ss.ss_family != at->ss.ss_family)
+				l->traddr);
+	else if (out.ss.ss_family != l->addr.ss.ss_family)
 		cfg_problem(cfg_member(n, "advertise"),
 			    "is not of the address family of traddr, expected both IPv4 or both "
 			    "IPv6");
@@ -101,17 +94,22 @@ static void check_advertised(const struct cfg_node *n, const struct listener_tex
 
 static void read_listener(const struct cfg_node *n, struct listener_cfg *all, unsigned i)
 {
-	struct listener_text t = {0};
+	struct listener_cfg *l = &all[i];
 	char port[8];
 
-	cfg_read(n, fields, NULL, &t);
-	all[i] = t.l;
-	all[i].transport = targets[t.transport];
-	snprintf(port, sizeof(port), "%u", t.port);
-	if (!t.traddr[0] || addr_parse(&all[i].addr, t.traddr, port))
+	cfg_read(n, fields, NULL, l);
+	l->transport = targets[l->kind];
+	snprintf(port, sizeof(port), "%u", l->port);
+	if (!l->traddr[0] || addr_parse(&l->addr, l->traddr, port))
 		return;
 	check_others(n, all, i);
-	check_advertised(n, &t, &all[i].addr);
+	check_advertised(n, l);
+}
+
+void cfg_compare_listener(const struct listener_cfg *was, const struct listener_cfg *is,
+			  struct cfg_delta *d)
+{
+	cfg_compare(fields, NULL, was, is, d);
 }
 
 void cfg_listeners(const struct cfg_node *root, struct gw_config *cfg)

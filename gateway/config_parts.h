@@ -4,12 +4,14 @@
 #define GATEWAY_CONFIG_PARTS_H
 
 #include "gateway/config.h"
+#include "gateway/config_field.h"
 #include "gateway/config_json.h"
 
 #define CFG_MAX_LISTENERS  64
 #define CFG_MAX_SUBSYSTEMS 256
 #define CFG_MAX_UPSTREAMS  1024 /* per subsystem; those of discovery logs not counted */
 #define CFG_MAX_HOSTS	   4096 /* allowed per subsystem */
+#define CFG_MAX_PATHS	   4096 /* with settings of their own, per subsystem */
 
 /* Who we are to upstreams. */
 struct host_id {
@@ -56,5 +58,27 @@ void cfg_subsystems(const struct cfg_node *root, const struct cfg_defaults *defa
 /* @subsystem is the object that has "upstreams". */
 void cfg_upstreams(const struct cfg_node *subsystem, const struct cfg_defaults *defaults,
 		   struct subsys_cfg *cfg);
+
+/* ---- what has changed, see config_diff.h ---- */
+struct cfg_delta {
+	json_t *keys; /* what has changed of an object is appended; NULL: nobody asks */
+	bool changed, reconnect, restart;
+};
+
+/* Of two structs that are filled in by the table @f, the later one for @variant. */
+void cfg_compare(const struct cfg_field *f, const struct cfg_variant *variant, const void *was,
+		 const void *is, struct cfg_delta *d);
+void cfg_compare_top(const struct gw_config *was, const struct gw_config *is, struct cfg_delta *d);
+void cfg_compare_listener(const struct listener_cfg *was, const struct listener_cfg *is,
+			  struct cfg_delta *d);
+void cfg_compare_subsystem(const struct subsys_cfg *was, const struct subsys_cfg *is,
+			   struct cfg_delta *d);
+void cfg_compare_namespace(const struct subsys_namespace_cfg *was,
+			   const struct subsys_namespace_cfg *is, struct cfg_delta *d);
+void cfg_compare_path(const struct subsys_path_cfg *was, const struct subsys_path_cfg *is,
+		      struct cfg_delta *d);
+void cfg_compare_upstream(const struct upstream_cfg *was, const struct upstream_cfg *is,
+			  struct cfg_delta *d);
+bool cfg_same_namespace(const struct subsys_namespace_cfg *a, const struct subsys_namespace_cfg *b);
 
 #endif

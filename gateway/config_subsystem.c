@@ -52,30 +52,37 @@ static const struct cfg_field fields[] = {
 	{"nqn", CFG_TEXT, AT(mp.nqn), .required = true, .check = check_subsystem_nqn},
 	{"serial", CFG_TEXT, AT(serial), .check = check_ascii},
 	{"model", CFG_TEXT, AT(model), .text = "nvmegw", .check = check_ascii},
-	{"cntlid_min", CFG_UINT, AT(cntlid_min), .min = 1, .max = 0xffef, .def = 1},
-	{"cntlid_max", CFG_UINT, AT(cntlid_max), .min = 1, .max = 0xffef, .def = 0xffef},
-	{"policy", CFG_WORD, AT(mp.policy), .words = policies},
-	{"no_path_timeout", CFG_SECONDS, AT(mp.no_path_timeout), .max = 86400, .def = 20},
-	{"max_held", CFG_UINT, AT(mp.max_held), .min = 1, .max = 65536},
+	{"cntlid_min", CFG_UINT, AT(cntlid_min), .min = 1, .max = 0xffef, .def = 1,
+	 .live = CFG_LIVE},
+	{"cntlid_max", CFG_UINT, AT(cntlid_max), .min = 1, .max = 0xffef, .def = 0xffef,
+	 .live = CFG_LIVE},
+	{"policy", CFG_WORD, AT(mp.policy), .words = policies, .live = CFG_LIVE},
+	{"no_path_timeout", CFG_SECONDS, AT(mp.no_path_timeout), .max = 86400, .def = 20,
+	 .live = CFG_LIVE},
+	{"max_held", CFG_UINT, AT(mp.max_held), .min = 1, .max = 65536, .live = CFG_LIVE},
 	{"max_held_mib", CFG_UINT, AT(mp.max_held_bytes), .min = 1, .max = 65536, .def = 16,
-	 .unit = 1 << 20},
-	{"write_retry", CFG_WORD, AT(mp.write_retry), .words = write_retries},
+	 .unit = 1 << 20, .live = CFG_LIVE},
+	{"write_retry", CFG_WORD, AT(mp.write_retry), .words = write_retries, .live = CFG_LIVE},
 	{"persistent_loss", CFG_SECONDS, AT(mp.persistent_loss), .max = 31536000, .def = -1,
-	 .or_never = true},
-	{"delayed_removal", CFG_SECONDS, AT(mp.delayed_removal), .max = 31536000},
-	{"slow_path_factor", CFG_UINT, AT(mp.slow_factor), .max = 1000, .def = 8},
+	 .or_never = true, .live = CFG_LIVE},
+	{"delayed_removal", CFG_SECONDS, AT(mp.delayed_removal), .max = 31536000, .live = CFG_LIVE},
+	{"slow_path_factor", CFG_UINT, AT(mp.slow_factor), .max = 1000, .def = 8, .live = CFG_LIVE},
 	{"slow_path_latency", CFG_SECONDS, AT(mp.slow_latency), .min = 0.001, .max = 3600,
-	 .def = 0.02},
-	{"flap_hold", CFG_SECONDS, AT(mp.flap_hold), .max = 3600, .def = 5},
+	 .def = 0.02, .live = CFG_LIVE},
+	{"flap_hold", CFG_SECONDS, AT(mp.flap_hold), .max = 3600, .def = 5, .live = CFG_LIVE},
 	{"max_transfer_kib", CFG_UINT, AT(max_transfer), .min = 8, .max = REQUEST_MAX_DATA / 1024,
 	 .def = 1024, .unit = 1024, .power_of_two = true},
-	{"max_io_queues", CFG_UINT, AT(max_io_queues), .min = 1, .max = 1024, .def = 64},
+	{"max_io_queues", CFG_UINT, AT(max_io_queues), .min = 1, .max = 1024, .def = 64,
+	 .live = CFG_LIVE},
 	{"queue_size", CFG_UINT, AT(max_queue_size), .min = 2, .max = 1024, .def = 128},
-	{"max_controllers", CFG_UINT, AT(max_controllers), .min = 1, .max = 0xffef, .def = 256},
+	{"max_controllers", CFG_UINT, AT(max_controllers), .min = 1, .max = 0xffef, .def = 256,
+	 .live = CFG_LIVE},
 	{"identity", CFG_WORD, AT(identity), .words = identities},
-	{"allow_any_host", CFG_BOOL, AT(allow_any_host)},
+	{"allow_any_host", CFG_BOOL, AT(allow_any_host), .live = CFG_LIVE},
 	{.name = "allowed_hosts", .type = CFG_OTHER},
 	{.name = "namespaces", .type = CFG_OTHER},
+	{"export_all", CFG_BOOL, AT(export_all), .live = CFG_LIVE},
+	{.name = "paths", .type = CFG_OTHER},
 	{"upstreams", CFG_OTHER, .required = true},
 	{0},
 };
@@ -136,11 +143,11 @@ static const struct cfg_word namespace_policies[] = {
 
 #define NS_AT(member) CFG_AT(struct subsys_namespace_cfg, member)
 static const struct cfg_field namespace_fields[] = {
-	{"nsid", CFG_UINT, NS_AT(nsid), .min = 1, .max = SUBSYS_MAX_NSID},
+	{"nsid", CFG_UINT, NS_AT(nsid), .min = 1, .max = SUBSYS_MAX_NSID, .live = CFG_LIVE},
 	{"uuid", CFG_ID, NS_AT(ident.uuid)},
 	{"nguid", CFG_ID, NS_AT(ident.nguid)},
 	{"eui64", CFG_ID, NS_AT(ident.eui64)},
-	{"policy", CFG_WORD, NS_AT(policy), .words = namespace_policies},
+	{"policy", CFG_WORD, NS_AT(policy), .words = namespace_policies, .live = CFG_LIVE},
 	{0},
 };
 
@@ -200,13 +207,97 @@ static void read_namespace(const struct cfg_node *n, struct subsys_cfg *ss, unsi
 static void read_namespaces(const struct cfg_node *n, struct subsys_cfg *ss)
 {
 	const struct cfg_node *list = cfg_array(n, "namespaces", 1, SUBSYS_MAX_NSID);
+	const struct cfg_node *all = cfg_member(n, "export_all");
 
+	if (!cfg_member(n, "namespaces")) {
+		if (all && json_is_false(all->value))
+			cfg_problem(all, "is false and there are no \"namespaces\", expected a "
+					 "list of those to export");
+		ss->export_all = true;
+	}
 	if (!list)
 		return;
 	ss->namespaces = cfg_alloc(list->nr, sizeof(ss->namespaces[0]));
 	ss->nr_namespaces = list->nr;
 	for (unsigned i = 0; i < list->nr; i++)
 		read_namespace(&list->children[i], ss, i);
+}
+
+/* ---- paths ---- */
+
+/* The first is what there is without the key. */
+static const struct cfg_word path_admins[] = {
+	{"upstream", PATH_ADMIN_COUNT},
+	{"enabled", PATH_ENABLED},
+	{"standby", PATH_STANDBY},
+	{"disabled", PATH_DISABLED},
+	{0},
+};
+
+/* What stands before the last slash is checked nowhere: discovery makes names of its own. */
+static const char *check_path(const char *path)
+{
+	const char *nsid = strrchr(path, '/');
+
+	if (!nsid || nsid == path || !nsid[1] || strspn(nsid + 1, "0123456789") != strlen(nsid + 1))
+		return "UPSTREAM/NSID as \"nvmegw path list\" has it";
+	return NULL;
+}
+
+#define PATH_AT(member) CFG_AT(struct subsys_path_cfg, member)
+static const struct cfg_field path_fields[] = {
+	{"path", CFG_TEXT, PATH_AT(path), .required = true, .check = check_path},
+	{"admin", CFG_WORD, PATH_AT(admin), .words = path_admins, .live = CFG_LIVE},
+	{"weight", CFG_UINT, PATH_AT(weight), .min = 1, .max = PATH_WEIGHT_MAX, .live = CFG_LIVE},
+	{0},
+};
+
+static void check_path_once(const struct cfg_node *n, const struct subsys_path_cfg *all, unsigned i)
+{
+	for (unsigned j = 0; j < i; j++)
+		if (all[i].path[0] && !strcmp(all[i].path, all[j].path))
+			cfg_problem(cfg_member(n, "path"),
+				    "\"%s\" is that of paths[%u] too, expected each once",
+				    all[i].path, j);
+}
+
+static void read_paths(const struct cfg_node *n, struct subsys_cfg *ss)
+{
+	const struct cfg_node *list = cfg_array(n, "paths", 0, CFG_MAX_PATHS);
+
+	if (!list)
+		return;
+	ss->paths = cfg_alloc(list->nr, sizeof(ss->paths[0]));
+	ss->nr_paths = list->nr;
+	for (unsigned i = 0; i < list->nr; i++) {
+		cfg_read(&list->children[i], path_fields, NULL, &ss->paths[i]);
+		check_path_once(&list->children[i], ss->paths, i);
+	}
+}
+
+/* ---- changes ---- */
+
+void cfg_compare_subsystem(const struct subsys_cfg *was, const struct subsys_cfg *is,
+			   struct cfg_delta *d)
+{
+	cfg_compare(fields, NULL, was, is, d);
+}
+
+void cfg_compare_namespace(const struct subsys_namespace_cfg *was,
+			   const struct subsys_namespace_cfg *is, struct cfg_delta *d)
+{
+	cfg_compare(namespace_fields, NULL, was, is, d);
+}
+
+void cfg_compare_path(const struct subsys_path_cfg *was, const struct subsys_path_cfg *is,
+		      struct cfg_delta *d)
+{
+	cfg_compare(path_fields, NULL, was, is, d);
+}
+
+bool cfg_same_namespace(const struct subsys_namespace_cfg *a, const struct subsys_namespace_cfg *b)
+{
+	return same_ident(&a->ident, &b->ident);
 }
 
 /* ---- all ---- */
@@ -252,6 +343,7 @@ static void read_subsystem(const struct cfg_node *n, const struct cfg_defaults *
 	check_others(n, all, i);
 	read_hosts(n, ss);
 	read_namespaces(n, ss);
+	read_paths(n, ss);
 	cfg_upstreams(n, defaults, ss);
 }
 

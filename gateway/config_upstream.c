@@ -9,15 +9,6 @@
 
 #define DISCOVERY_PORT 8009
 
-/* As in the file, beside what goes into the struct as it is. */
-struct upstream_text {
-	struct upstream_cfg up;
-	struct host_id host; /* what is left out is zero */
-	unsigned transport;  /* index into kinds */
-	char traddr[64], host_traddr[64];
-	uint16_t port; /* 0: left out */
-};
-
 enum { TCP = 1, FILE_KIND = 2, RDMA = 4, NETWORK = TCP | RDMA };
 static const struct {
 	const struct ini_transport *transport;
@@ -55,47 +46,55 @@ static const char *check_name(const char *name)
 	return NULL;
 }
 
-#define AT(member) CFG_AT(struct upstream_text, member)
+#define AT(member) CFG_AT(struct upstream_cfg, member)
 static const struct cfg_field fields[] = {
-	{"transport", CFG_WORD, AT(transport), .required = true, .words = transports},
-	{"name", CFG_TEXT, AT(up.mp.name), .check = check_name},
-	{"nqn", CFG_TEXT, AT(up.mp.nqn), .check = cfg_check_foreign_nqn},
-	{"weight", CFG_UINT, AT(up.mp.weight), .min = 1, .max = 1000, .def = 1},
-	{"enabled", CFG_BOOL, AT(up.mp.enabled), .def = true},
-	{"standby", CFG_BOOL, AT(up.mp.standby)},
-	{"queue_size", CFG_UINT, AT(up.mp.queue_size), .min = 2, .max = 1024, .def = 128},
-	{"io_timeout", CFG_SECONDS, AT(up.mp.io_timeout), .min = 0.1, .max = 3600, .def = 30},
+	{"transport", CFG_WORD, AT(kind), .required = true, .words = transports,
+	 .live = CFG_RECONNECT},
+	{"name", CFG_TEXT, AT(mp.name), .check = check_name},
+	{"nqn", CFG_TEXT, AT(mp.nqn), .check = cfg_check_foreign_nqn, .live = CFG_RECONNECT},
+	{"weight", CFG_UINT, AT(mp.weight), .min = 1, .max = 1000, .def = 1, .live = CFG_LIVE},
+	{"enabled", CFG_BOOL, AT(mp.enabled), .def = true, .live = CFG_LIVE},
+	{"standby", CFG_BOOL, AT(mp.standby), .live = CFG_LIVE},
+	{"queue_size", CFG_UINT, AT(mp.queue_size), .min = 2, .max = 1024, .def = 128,
+	 .live = CFG_RECONNECT},
+	{"io_timeout", CFG_SECONDS, AT(mp.io_timeout), .min = 0.1, .max = 3600, .def = 30,
+	 .live = CFG_RECONNECT},
 
-	{"traddr", CFG_TEXT, AT(traddr), .required = true, .only = NETWORK, .check = check_traddr},
-	{"trsvcid", CFG_PORT, AT(port), .only = NETWORK, .min = 1, .max = 65535},
-	{"host_traddr", CFG_TEXT, AT(host_traddr), .only = NETWORK, .check = check_traddr},
-	{"hostnqn", CFG_TEXT, AT(host.hostnqn), .only = NETWORK, .check = cfg_check_nqn},
-	{"hostid", CFG_ID, AT(host.hostid), .only = NETWORK},
-	{"discovery", CFG_BOOL, AT(up.mp.discovery), .only = NETWORK},
-	{"nr_io_queues", CFG_UINT, AT(up.mp.nr_io_queues), .only = NETWORK, .max = 1024},
-	{"keep_alive_tmo", CFG_SECONDS, AT(up.mp.keep_alive_tmo), .only = NETWORK, .min = 0.1,
-	 .max = 3600, .def = 5, .or_off = true},
-	{"reconnect_delay", CFG_SECONDS, AT(up.mp.reconnect_delay), .only = NETWORK, .min = 0.05,
-	 .max = 3600, .def = 2},
-	{"ctrl_loss_tmo", CFG_SECONDS, AT(up.mp.ctrl_loss_tmo), .only = NETWORK, .max = 31536000,
-	 .def = -1, .or_never = true},
-	{"fast_io_fail_tmo", CFG_SECONDS, AT(up.mp.fast_io_fail_tmo), .only = NETWORK,
-	 .max = 31536000, .def = -1, .or_never = true},
-	{"connect_timeout", CFG_SECONDS, AT(up.mp.connect_timeout), .only = NETWORK, .min = 0.1,
-	 .max = 3600, .def = 10},
-	{"hdr_digest", CFG_BOOL, AT(up.mp.hdr_digest), .only = TCP},
-	{"data_digest", CFG_BOOL, AT(up.mp.data_digest), .only = TCP},
+	{"traddr", CFG_TEXT, AT(traddr), .required = true, .only = NETWORK, .check = check_traddr,
+	 .live = CFG_RECONNECT},
+	{"trsvcid", CFG_PORT, AT(port), .only = NETWORK, .min = 1, .max = 65535,
+	 .live = CFG_RECONNECT},
+	{"host_traddr", CFG_TEXT, AT(host_traddr), .only = NETWORK, .check = check_traddr,
+	 .live = CFG_RECONNECT},
+	{"hostnqn", CFG_TEXT, AT(mp.hostnqn), .only = NETWORK, .check = cfg_check_nqn,
+	 .live = CFG_RECONNECT},
+	{"hostid", CFG_ID, AT(mp.hostid), .only = NETWORK, .live = CFG_RECONNECT},
+	{"discovery", CFG_BOOL, AT(mp.discovery), .only = NETWORK},
+	{"nr_io_queues", CFG_UINT, AT(mp.nr_io_queues), .only = NETWORK, .max = 1024,
+	 .live = CFG_RECONNECT},
+	{"keep_alive_tmo", CFG_SECONDS, AT(mp.keep_alive_tmo), .only = NETWORK, .min = 0.1,
+	 .max = 3600, .def = 5, .or_off = true, .live = CFG_RECONNECT},
+	{"reconnect_delay", CFG_SECONDS, AT(mp.reconnect_delay), .only = NETWORK, .min = 0.05,
+	 .max = 3600, .def = 2, .live = CFG_LIVE},
+	{"ctrl_loss_tmo", CFG_SECONDS, AT(mp.ctrl_loss_tmo), .only = NETWORK, .max = 31536000,
+	 .def = -1, .or_never = true, .live = CFG_LIVE},
+	{"fast_io_fail_tmo", CFG_SECONDS, AT(mp.fast_io_fail_tmo), .only = NETWORK, .max = 31536000,
+	 .def = -1, .or_never = true, .live = CFG_LIVE},
+	{"connect_timeout", CFG_SECONDS, AT(mp.connect_timeout), .only = NETWORK, .min = 0.1,
+	 .max = 3600, .def = 10, .live = CFG_LIVE},
+	{"hdr_digest", CFG_BOOL, AT(mp.hdr_digest), .only = TCP, .live = CFG_RECONNECT},
+	{"data_digest", CFG_BOOL, AT(mp.data_digest), .only = TCP, .live = CFG_RECONNECT},
 
-	{"path", CFG_TEXT, AT(up.file_path), .required = true, .only = FILE_KIND},
-	{"size", CFG_BYTES, AT(up.file.size), .only = FILE_KIND},
-	{"block_size", CFG_UINT, AT(up.file.block_size), .only = FILE_KIND, .min = 512,
-	 .max = 65536, .power_of_two = true},
-	{"uuid", CFG_ID, AT(up.file.uuid), .only = FILE_KIND},
-	{"nguid", CFG_ID, AT(up.file.nguid), .only = FILE_KIND},
-	{"eui64", CFG_ID, AT(up.file.eui64), .only = FILE_KIND},
-	{"cntlid", CFG_UINT, AT(up.file.cntlid), .only = FILE_KIND, .min = 1, .max = 0xffef},
-	{"ana_state", CFG_WORD, AT(up.file.ana_state), .only = FILE_KIND, .words = ana_states},
-	{"read_only", CFG_BOOL, AT(up.file.read_only), .only = FILE_KIND},
+	{"path", CFG_TEXT, AT(file_path), .required = true, .only = FILE_KIND},
+	{"size", CFG_BYTES, AT(file.size), .only = FILE_KIND},
+	{"block_size", CFG_UINT, AT(file.block_size), .only = FILE_KIND, .min = 512, .max = 65536,
+	 .power_of_two = true},
+	{"uuid", CFG_ID, AT(file.uuid), .only = FILE_KIND},
+	{"nguid", CFG_ID, AT(file.nguid), .only = FILE_KIND},
+	{"eui64", CFG_ID, AT(file.eui64), .only = FILE_KIND},
+	{"cntlid", CFG_UINT, AT(file.cntlid), .only = FILE_KIND, .min = 1, .max = 0xffef},
+	{"ana_state", CFG_WORD, AT(file.ana_state), .only = FILE_KIND, .words = ana_states},
+	{"read_only", CFG_BOOL, AT(file.read_only), .only = FILE_KIND},
 	{0},
 };
 
@@ -128,13 +127,14 @@ static void any_port(struct addr *a)
 		((struct sockaddr_in6 *)&a->ss)->sin6_port = 0;
 }
 
-static void set_addresses(const struct cfg_node *n, const struct upstream_text *t,
-			  struct upstream_config *up)
+static void set_addresses(const struct cfg_node *n, struct upstream_cfg *t)
 {
-	unsigned port = t->port ? t->port : up->discovery ? DISCOVERY_PORT : 4420;
+	struct upstream_config *up = &t->mp;
 	char text[8];
 
-	snprintf(text, sizeof(text), "%u", port);
+	if (!t->port)
+		t->port = up->discovery ? DISCOVERY_PORT : 4420;
+	snprintf(text, sizeof(text), "%u", t->port);
 	if (!t->traddr[0] || addr_parse(&up->addr, t->traddr, text))
 		return;
 	if (!t->host_traddr[0] || addr_parse(&up->host_addr, t->host_traddr, text))
@@ -147,12 +147,13 @@ static void set_addresses(const struct cfg_node *n, const struct upstream_text *
 }
 
 /* An NQN and a host ID that are configured apart may belong to different hosts. */
-static void set_host(const struct upstream_text *t, const struct cfg_defaults *d,
-		     struct upstream_config *up)
+static void set_host(const struct cfg_defaults *d, struct upstream_config *up)
 {
 	static const uint8_t none[16];
-	struct host_id id = t->host;
+	struct host_id id;
 
+	strcpy(id.hostnqn, up->hostnqn);
+	memcpy(id.hostid, up->hostid, sizeof(id.hostid));
 	if (!id.hostnqn[0])
 		strcpy(id.hostnqn, d->host.hostnqn);
 	if (!strcmp(id.hostnqn, d->host.hostnqn) && !memcmp(id.hostid, none, sizeof(none)))
@@ -162,13 +163,12 @@ static void set_host(const struct upstream_text *t, const struct cfg_defaults *d
 	memcpy(up->hostid, id.hostid, sizeof(up->hostid));
 }
 
-static void finish_network(const struct cfg_node *n, const struct upstream_text *t,
-			   struct upstream_cfg *up)
+static void finish_network(const struct cfg_node *n, struct upstream_cfg *up)
 {
 	const struct cfg_node *nqn = cfg_member(n, "nqn");
 	char buf[ADDR_STR_MAX];
 
-	set_addresses(n, t, &up->mp);
+	set_addresses(n, up);
 	if (!nqn && up->mp.discovery)
 		strcpy(up->mp.nqn, NVMF_DISCOVERY_NQN);
 	else if (!nqn)
@@ -204,7 +204,8 @@ static void finish_file(const struct cfg_node *n, const struct subsys_cfg *subsy
 	up->file.subnqn = up->mp.nqn;
 	if (!cfg_member(n, "nqn"))
 		strcpy(up->mp.nqn, subsystem->mp.nqn);
-	if (!up->file.cntlid)
+	up->any_cntlid = !up->file.cntlid;
+	if (up->any_cntlid)
 		up->file.cntlid = (uint16_t)(i + 1);
 	if (!up->mp.name[0] && up->file_path[0])
 		name_by_path(n, up);
@@ -251,17 +252,28 @@ static void read_upstream(const struct cfg_node *n, const struct cfg_defaults *d
 {
 	struct cfg_variant variant = variant_of(n);
 	struct upstream_cfg *up = &cfg->upstreams[i];
-	struct upstream_text t = {0};
 
-	cfg_read(n, fields, &variant, &t);
-	*up = t.up;
-	up->mp.transport = kinds[t.transport].transport;
-	set_host(&t, defaults, &up->mp);
+	cfg_read(n, fields, &variant, up);
+	up->mp.transport = kinds[up->kind].transport;
+	set_host(defaults, &up->mp);
 	if (variant.bit & NETWORK)
-		finish_network(n, &t, up);
+		finish_network(n, up);
 	else if (variant.bit == FILE_KIND)
 		finish_file(n, cfg, i, up);
 	check_others(n, cfg->upstreams, i);
+}
+
+/* What a file is opened as stays with it, its NQN too. */
+void cfg_compare_upstream(const struct upstream_cfg *was, const struct upstream_cfg *is,
+			  struct cfg_delta *d)
+{
+	struct upstream_cfg old = *was;
+
+	if (is->any_cntlid)
+		old.file.cntlid = is->file.cntlid;
+	cfg_compare(fields, &kinds[is->kind].variant, &old, is, d);
+	if (was->is_file != is->is_file || (is->is_file && strcmp(was->mp.nqn, is->mp.nqn)))
+		d->restart = true;
 }
 
 void cfg_upstreams(const struct cfg_node *subsystem, const struct cfg_defaults *defaults,

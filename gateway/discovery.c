@@ -21,15 +21,15 @@
 static bool reached_at(const struct controller *c, const struct gw_listener *l, char *traddr,
 		       uint8_t *adrfam)
 {
-	const struct addr *a = l->cfg->transport->listener_addr(l->tgt);
+	const struct addr *a = l->cfg.transport->listener_addr(l->tgt);
 
 	if (!a)
 		return false;
 	if (addr_is_any(a)) {
-		if (l->cfg->traddr_out[0]) {
+		if (l->cfg.traddr_out[0]) {
 			struct addr out;
 
-			snprintf(traddr, NVMF_TRADDR_SIZE, "%s", l->cfg->traddr_out);
+			snprintf(traddr, NVMF_TRADDR_SIZE, "%s", l->cfg.traddr_out);
 			*adrfam = addr_parse(&out, traddr, "1") == 0 && out.ss.ss_family == AF_INET6
 					  ? NVMF_ADDR_FAMILY_IP6
 					  : NVMF_ADDR_FAMILY_IP4;
@@ -57,7 +57,7 @@ static bool make_entry(const struct controller *c, const struct subsystem *ss,
 		       const struct gw_listener *l, struct nvmf_disc_log_entry *e)
 {
 	*e = (struct nvmf_disc_log_entry){
-		.trtype = l->cfg->transport->trtype,
+		.trtype = l->cfg.transport->trtype,
 		.subtype = ss->cfg ? SUBTYPE_NVM : SUBTYPE_DISCOVERY,
 		.treq = NVMF_TREQ_DISABLE_SQFLOW,
 		.portid = htole16(l->portid),
@@ -70,7 +70,7 @@ static bool make_entry(const struct controller *c, const struct subsystem *ss,
 	if (e->trtype == NVMF_TRTYPE_RDMA)
 		put_rdma_subtype(e);
 	snprintf(e->trsvcid, sizeof(e->trsvcid), "%u",
-		 addr_port(l->cfg->transport->listener_addr(l->tgt)));
+		 addr_port(l->cfg.transport->listener_addr(l->tgt)));
 	strcpy(e->subnqn, ss->nqn);
 	return true;
 }
@@ -86,7 +86,7 @@ static unsigned put_subsystem(const struct controller *c, const struct subsystem
 	if (ss->cfg && !subsystem_host_allowed(ss, c->ident.hostnqn))
 		return 0;
 	for (unsigned i = 0; i < gw->nr_listeners; i++) {
-		if (!make_entry(c, ss, &gw->listeners[i], &e))
+		if (!make_entry(c, ss, gw->listeners[i], &e))
 			continue;
 		n++;
 		if (o)

@@ -8,12 +8,14 @@
 #include <systemd/sd-daemon.h>
 
 #include "gateway/admin.h"
+#include "gateway/config_diff.h"
 #include "gateway/event_of.h"
 #include "gateway/http.h"
+#include "gateway/listener.h"
+#include "gateway/live.h"
 #include "gateway/rpc.h"
 #include "gateway/state.h"
 #include "gateway/watchdog.h"
-#include "transport/inherited.h"
 #include "transport/log.h"
 #include "transport/pool.h"
 #include "transport/rdma_dev.h"
@@ -26,6 +28,8 @@
 #define CONTROL_SEGMENTS    512u
 #define CONNECTION_REQUESTS (CTRL_ADMIN_QUEUE_MAX - 1)
 #define CONNECTION_SEGMENTS (CTRL_ADMIN_COMMANDS + CTRL_ADMIN_SEGMENTS)
+/* Of listeners that are added later. What is never used costs addresses and no memory. */
+#define SPARE_CONNECTIONS 1024u
 
 /* ---- loops ---- */
 
@@ -76,11 +80,9 @@ static void drain_loops(struct gateway *gw)
 
 static void make_control(struct gateway *gw)
 {
-	const struct gw_config *cfg = gw->cfg;
-	unsigned connections = 0;
+	unsigned connections = config_connections(gw->cfg) + SPARE_CONNECTIONS;
 
-	for (unsigned i = 0; i < cfg->nr_listeners; i++)
-		connections += cfg->listeners[i].tgt.max_connections;
+	gw->max_connections = connections;
 	gw->reserved_segments = connections * CONNECTION_SEGMENTS;
 	gw->control = make_loop(0, -1, CONTROL_REQUESTS + connections * CONNECTION_REQUESTS,
 				CONTROL_SEGMENTS + gw->reserved_segments);
@@ -141,83 +143,34 @@ static void stop_workers(struct gateway *gw)
 static bool make_subsystems(struct gateway *gw)
 {
 	for (unsigned i = 0; i < gw->cfg->nr_subsystems; i++) {
-		struct subsystem *ss = subsystem_new(gw, &gw->cfg->subsystems[i]);
+		char why[SUBSYSTEM_ERROR_MAX];
+		struct subsystem *ss = subsystem_new(gw, &gw->cfg->subsystems[i], why);
 
-		if (!ss)
+		if (!ss) {
+			log_err("%s", why);
 			return false;
+		}
 		TAILQ_INSERT_TAIL(&gw->subsystems, ss, link);
 	}
 	subsystem_init_discovery(&gw->discovery, gw);
 	return true;
 }
 
-static bool is_configured(const struct gw_config *cfg, const struct addr *addr)
-{
-	for (unsigned i = 0; i < cfg->nr_listeners; i++)
-		if (addr_equal(&cfg->listeners[i].addr, addr))
-			return true;
-	return false;
-}
-
-/* Hosts that connect to such a socket would wait for ever. */
-static void warn_of_unused_sockets(const struct gw_config *cfg)
-{
-	char where[ADDR_STR_MAX];
-	struct addr addr;
-
-	for (unsigned i = 0; i < inherited_sockets(); i++) {
-		if (inherited_addr(i, &addr))
-			log_warn("inherited socket %u is no listening TCP socket and not used", i);
-		else if (!is_configured(cfg, &addr))
-			log_warn("the inherited socket on %s is not used: no listener is "
-				 "configured there",
-				 addr_str(&addr, where));
-	}
-}
-
 static bool listen_all(struct gateway *gw)
 {
 	const struct gw_config *cfg = gw->cfg;
-	char where[ADDR_STR_MAX];
 
-	gw->listeners = calloc(cfg->nr_listeners, sizeof(gw->listeners[0]));
-	if (!gw->listeners)
-		abort();
-	gw->nr_listeners = cfg->nr_listeners;
 	warn_of_unused_sockets(cfg);
 	rdma_start(gw->control);
 	for (unsigned i = 0; i < cfg->nr_listeners; i++) {
-		const struct listener_cfg *lc = &cfg->listeners[i];
-		struct gw_listener *l = &gw->listeners[i];
-		const struct addr *at;
+		char why[LISTENER_ERROR_MAX];
 
-		l->gw = gw;
-		l->cfg = lc;
-		l->portid = (uint16_t)(i + 1);
-		l->tgt = lc->transport->listen(gw->control, &lc->addr, &lc->tgt, &gateway_tgt_ops,
-					       l);
-		if (!l->tgt) {
-			log_err("cannot listen on %s: %s", addr_str(&lc->addr, where),
-				strerror(errno));
+		if (!listener_open(gw, &cfg->listeners[i], why)) {
+			log_err("%s", why);
 			return false;
 		}
-		at = lc->transport->listener_addr(l->tgt);
-		if (at)
-			log_info("listening on %s for %s", addr_str(at, where),
-				 lc->transport->name);
 	}
 	return true;
-}
-
-static void unlisten_all(struct gateway *gw)
-{
-	for (unsigned i = 0; i < gw->nr_listeners; i++) {
-		struct gw_listener *l = &gw->listeners[i];
-
-		if (l->tgt)
-			l->cfg->transport->unlisten(l->tgt);
-		l->tgt = NULL;
-	}
 }
 
 static void start_subsystems(struct gateway *gw)
@@ -276,6 +229,7 @@ struct gateway *gateway_new(const struct gw_config *cfg)
 	gw->disc_genctr = 1;
 	gw->events = events_new();
 	TAILQ_INIT(&gw->subsystems);
+	TAILQ_INIT(&gw->leaving);
 	TAILQ_INIT(&gw->strangers);
 	/* All that can fail comes before anything that would have to be ended in order. */
 	if (!make_loops(gw) || !open_state(gw) || !make_subsystems(gw) || !open_rpc(gw) ||
@@ -297,7 +251,8 @@ void gateway_free(struct gateway *gw)
 
 	http_close(gw->http);
 	rpc_close(gw->rpc);
-	unlisten_all(gw);
+	live_free(gw->live);
+	listeners_close(gw);
 	admin_fini(gw);
 	watchdog_free(gw->watchdog);
 	drain_fini(&gw->drain);
@@ -312,8 +267,12 @@ void gateway_free(struct gateway *gw)
 		TAILQ_REMOVE(&gw->subsystems, ss, link);
 		subsystem_free(ss);
 	}
+	while ((ss = TAILQ_FIRST(&gw->leaving))) {
+		TAILQ_REMOVE(&gw->leaving, ss, link);
+		subsystem_free(ss);
+	}
 	events_free(gw->events);
-	free(gw->listeners);
+	listeners_free(gw);
 	free(gw);
 }
 
@@ -360,6 +319,9 @@ static bool hosts_left(const struct gateway *gw)
 	TAILQ_FOREACH(ss, &gw->subsystems, link)
 		if (ss->nr_controllers)
 			return true;
+	TAILQ_FOREACH(ss, &gw->leaving, link)
+		if (ss->nr_controllers)
+			return true;
 	return gw->discovery.nr_controllers || gw->nr_strangers;
 }
 
@@ -371,14 +333,6 @@ void gateway_host_gone(struct gateway *gw)
 	drain_start(&gw->drain, gw, end_upstreams);
 }
 
-static void end_controllers(struct subsystem *ss)
-{
-	struct controller *c;
-
-	TAILQ_FOREACH(c, &ss->controllers, link)
-		controller_end(c, "the gateway is stopping");
-}
-
 void gateway_stop(struct gateway *gw)
 {
 	struct host_queue *q;
@@ -388,11 +342,11 @@ void gateway_stop(struct gateway *gw)
 	sd_notify(0, "STOPPING=1");
 	gw->stopping = true;
 	events_emit(gw->events, EVENT_DAEMON_STOP, event_of_daemon());
-	unlisten_all(gw);
+	listeners_close(gw);
 	discovery_changed(gw);
 	TAILQ_FOREACH(ss, &gw->subsystems, link)
-		end_controllers(ss);
-	end_controllers(&gw->discovery);
+		subsystem_end_hosts(ss, "the gateway is stopping");
+	subsystem_end_hosts(&gw->discovery, "the gateway is stopping");
 	TAILQ_FOREACH(q, &gw->strangers, link)
 		queue_close(q, "the gateway is stopping");
 	gateway_host_gone(gw);

@@ -21,15 +21,18 @@
 struct events;
 struct host_queue;
 struct http;
+struct live;
 struct rpc;
 struct state;
 struct watchdog;
 
+/* Hosts that came in by it point to it: it stays after its end, for the next one at its address. */
 struct gw_listener {
 	struct gateway *gw;
-	const struct listener_cfg *cfg;
+	struct listener_cfg cfg;
 	struct tgt_listener *tgt; /* NULL once it has stopped */
 	uint16_t portid;	  /* in the discovery log, 1.. */
+	bool removed;		  /* not configured any more */
 };
 
 struct gw_worker {
@@ -47,12 +50,14 @@ struct gateway {
 	struct mp *mp;
 	struct state *state; /* NSIDs that survive restarts */
 	struct events *events;
-	unsigned admin_ios; /* reads and writes of admins that are out */
-	struct rpc *rpc;    /* control socket; NULL: none */
-	struct http *http;  /* status page and metrics; NULL: none */
-	struct gw_listener *listeners;
+	unsigned admin_ios;		/* reads and writes of admins that are out */
+	struct rpc *rpc;		/* control socket; NULL: none */
+	struct http *http;		/* status page and metrics; NULL: none */
+	struct gw_listener **listeners; /* in the order of their port IDs */
 	unsigned nr_listeners;
+	unsigned max_connections; /* of all listeners together, that there is memory for */
 	TAILQ_HEAD(, subsystem) subsystems; /* exported ones, in configured order */
+	TAILQ_HEAD(, subsystem) leaving;    /* not exported any more, but not freed yet */
 	struct subsystem discovery;	    /* the well-known one; not in the list */
 	uint64_t disc_genctr;		    /* of the discovery log */
 	/* connections without a successful Connect */
@@ -64,12 +69,13 @@ struct gateway {
 	struct loop_hook retry_soon;
 	struct loop_timer retry_later;
 	bool retrying;
-	unsigned reserved_segments; /* of control's pool, see admin.c */
+	unsigned reserved_segments; /* of control's pool for those listeners, see admin.c */
 	struct watchdog *watchdog;  /* NULL: nobody asks for it */
 	uint64_t started;	    /* loop time */
 	time_t started_at;
 	bool stopping, ending; /* hosts are leaving; they have left */
 	struct drain drain;
+	struct live *live; /* changes while it runs; NULL: not made from a file */
 };
 
 /**

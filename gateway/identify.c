@@ -40,16 +40,16 @@ static uint32_t in_capsule_data(const struct gateway *gw)
 	uint32_t least = UINT32_MAX;
 
 	for (unsigned i = 0; i < gw->nr_listeners; i++)
-		if (gw->listeners[i].cfg->tgt.in_capsule_data < least)
-			least = gw->listeners[i].cfg->tgt.in_capsule_data;
+		if (!gw->listeners[i]->removed && gw->listeners[i]->cfg.tgt.in_capsule_data < least)
+			least = gw->listeners[i]->cfg.tgt.in_capsule_data;
 	return least;
 }
 
 /* The descriptor for data outside of the capsule, which each transport has its own of. */
 static uint32_t transport_sgls(const struct controller *c)
 {
-	return c->listener->cfg->transport->trtype == NVMF_TRTYPE_RDMA ? NVME_CTRL_SGLS_KEYED
-								       : NVME_CTRL_SGLS_TPORT;
+	return c->listener->cfg.transport->trtype == NVMF_TRTYPE_RDMA ? NVME_CTRL_SGLS_KEYED
+								      : NVME_CTRL_SGLS_TPORT;
 }
 
 static void fabrics_part(const struct controller *c, struct nvme_id_ctrl *id)

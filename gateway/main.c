@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "gateway/gateway.h"
+#include "gateway/live.h"
 #include "transport/log.h"
 
 static const char usage[] =
@@ -115,14 +116,16 @@ static void tell_config(const struct gw_config *cfg)
 	}
 }
 
-static int run(const struct gw_config *cfg)
+static int run(const struct gw_config *cfg, const struct options *o)
 {
 	struct gateway *gw = gateway_new(cfg);
 
 	if (!gw)
 		return 1;
+	gw->live = live_new(gw, o->config, cfg);
 	if (loop_signal(gw->control, SIGTERM, on_stop_signal, gw) ||
-	    loop_signal(gw->control, SIGINT, on_stop_signal, gw)) {
+	    loop_signal(gw->control, SIGINT, on_stop_signal, gw) || !gw->live ||
+	    loop_signal(gw->control, SIGHUP, live_reload, gw->live)) {
 		log_err("cannot handle signals");
 		return 1;
 	}
@@ -150,7 +153,7 @@ int main(int argc, char **argv)
 	tell_config(cfg);
 	signal(SIGPIPE, SIG_IGN);
 	raise_nofile();
-	status = run(cfg);
+	status = run(cfg, &o);
 	config_free(cfg);
 	return status;
 }

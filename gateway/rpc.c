@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The control socket's connections. Each has one request in the making and one answer on its way at
- * most: nothing is read while an answer waits for the client to take it, and each turn of the loop
- * answers one request of a connection. So neither a flood nor a client that does not read costs
- * more than that. Events go out in the same way, a few at a time, and wait where everybody's do.
+ * most: nothing is read while an answer is awaited, or waits for the client to take it, and each
+ * turn of the loop answers one request of a connection. So neither a flood nor a client that does
+ * not read costs more than that. Events go out in the same way, a few at a time, and wait where
+ * everybody's do.
  */
 #include "gateway/rpc.h"
 
@@ -23,6 +24,7 @@
 #include "transport/log.h"
 
 #define ACCEPT_RETRY (100 * NSEC_PER_MSEC)
+#define IN_ROOM	     4096u /* bytes for requests at first; few are longer */
 
 struct rpc_conn {
 	TAILQ_ENTRY(rpc_conn) link; /* in rpc.conns, the longest quiet first */
@@ -37,8 +39,8 @@ struct rpc_conn {
 	bool answering;		 /* what goes out is an answer, and no events */
 	char *out;		 /* NULL: nothing */
 	size_t out_len, out_pos;
-	size_t in_len;
-	char in[RPC_MAX_LINE + 1]; /* with the newline */
+	size_t in_len, in_room;
+	char *in; /* at most a request with its newline */
 };
 
 struct rpc {
@@ -65,7 +67,10 @@ static void drop(struct rpc_conn *c)
 	loop_fd_fini(&c->watch);
 	loop_timer_fini(&c->stall);
 	close(fd);
+	if (c->later)
+		c->later->answered = NULL;
 	free(c->out);
+	free(c->in);
 	free(c);
 }
 
@@ -119,10 +124,40 @@ static bool send_out(struct rpc_conn *c)
 
 /* ---- requests in ---- */
 
+static bool is_full(const struct rpc_conn *c)
+{
+	return c->in_len == RPC_MAX_LINE + 1;
+}
+
+static void make_room(struct rpc_conn *c)
+{
+	if (c->in_len < c->in_room || is_full(c))
+		return;
+	c->in_room = c->in_room ? 2 * c->in_room : IN_ROOM;
+	if (c->in_room > RPC_MAX_LINE + 1)
+		c->in_room = RPC_MAX_LINE + 1;
+	c->in = realloc(c->in, c->in_room);
+	if (!c->in)
+		abort();
+}
+
+/* After a request that was long. */
+static void give_room_back(struct rpc_conn *c)
+{
+	if (c->in_len || c->in_room == IN_ROOM)
+		return;
+	free(c->in);
+	c->in = NULL;
+	c->in_room = 0;
+}
+
 /* False: the connection is lost. */
 static bool receive(struct rpc_conn *c)
 {
-	ssize_t n = recv(c->watch.fd, c->in + c->in_len, sizeof(c->in) - c->in_len, MSG_DONTWAIT);
+	ssize_t n;
+
+	make_room(c);
+	n = recv(c->watch.fd, c->in + c->in_len, c->in_room - c->in_len, MSG_DONTWAIT);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
@@ -134,7 +169,7 @@ static bool receive(struct rpc_conn *c)
 /* Bytes of the first request in the buffer with its newline, 0: it is not all there. */
 static size_t whole_line(const struct rpc_conn *c)
 {
-	const char *newline = memchr(c->in, '\n', c->in_len);
+	const char *newline = c->in_len ? memchr(c->in, '\n', c->in_len) : NULL;
 
 	if (newline)
 		return (size_t)(newline - c->in) + 1;
@@ -159,8 +194,9 @@ static void answer_next(struct rpc_conn *c)
 		}
 		c->in_len -= n;
 		memmove(c->in, c->in + n, c->in_len);
+		give_room_back(c);
 		put_answer(c, answer);
-	} else if (c->in_len == sizeof(c->in)) {
+	} else if (is_full(c)) {
 		c->in_len = 0;
 		c->ended = true; /* where the next one begins is anybody's guess */
 		put_answer(c, rpc_answer_too_long());
@@ -188,7 +224,7 @@ static void wait_on(struct rpc_conn *c)
 		loop_timer_arm(&c->stall, RPC_STALL_MS * NSEC_PER_MSEC);
 		return;
 	}
-	if (!c->later && c->in_len < sizeof(c->in))
+	if (!c->later && !is_full(c))
 		want |= LOOP_READ;
 	loop_fd_want(&c->watch, want);
 	loop_timer_cancel(&c->stall);
@@ -234,7 +270,7 @@ static void on_answered(void *arg, json_t *answer)
 
 static void conn_new(struct rpc *rpc, int fd)
 {
-	struct rpc_conn *c = malloc(sizeof(*c));
+	struct rpc_conn *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		abort();
@@ -243,7 +279,6 @@ static void conn_new(struct rpc *rpc, int fd)
 				rpc->nr_conns);
 		drop(TAILQ_FIRST(&rpc->conns));
 	}
-	memset(c, 0, offsetof(struct rpc_conn, in)); /* not the memory of a request to come */
 	c->rpc = rpc;
 	c->caller = (struct rpc_caller){.gw = rpc->gw, .events = &c->events};
 	c->events.there = on_event;

@@ -6,9 +6,9 @@
 struct gateway;
 struct rpc;
 
-#define RPC_MAX_LINE	    65536u /* bytes of one request, without its newline */
-#define RPC_MAX_CONNECTIONS 32u	   /* one more ends the one that has been quiet for longest */
-#define RPC_STALL_MS	    5000u  /* an answer of which nothing is taken for so long ends it */
+#define RPC_MAX_LINE	    (1u << 20) /* bytes of one request, without its newline */
+#define RPC_MAX_CONNECTIONS 32u	       /* one more ends the one that has been quiet for longest */
+#define RPC_STALL_MS	    5000u      /* an answer of which nothing is taken for so long ends it */
 
 /* Listens at @path, which no running daemon may have. Returns NULL after logging why. */
 struct rpc *rpc_open(struct gateway *gw, const char *path);

@@ -20,7 +20,7 @@ struct rpc_later;
 
 struct rpc_error {
 	enum rpc_code code;
-	char message[640];
+	char message[16384];	 /* a configuration can have many problems */
 	struct rpc_later *later; /* set: it is to come, see rpc_later.h */
 };
 

@@ -5,13 +5,17 @@
 #include <string.h>
 
 #include "gateway/event_of.h"
+#include "gateway/rpc_change.h"
+#include "gateway/rpc_config.h"
 #include "gateway/rpc_events.h"
+#include "gateway/rpc_host.h"
 #include "gateway/rpc_io.h"
 #include "gateway/rpc_log.h"
 #include "gateway/rpc_namespace.h"
 #include "gateway/rpc_path.h"
 #include "gateway/rpc_schema.h"
 #include "gateway/rpc_show.h"
+#include "gateway/rpc_upstream.h"
 #include "transport/log.h"
 #include "transport/version.h"
 
@@ -92,18 +96,11 @@ static json_t *get_path(struct gateway *gw, const json_t *params, struct rpc_err
 	return find_path(gw, params, &p, err) ? show_path(gw, &p) : NULL;
 }
 
-/* One that shows a namespace: what is set of a path is not kept for one to come. */
 static bool find_real_path(struct gateway *gw, const json_t *params, struct rpc_path *p,
 			   struct rpc_error *err)
 {
-	if (!find_path(gw, params, p, err))
-		return false;
-	if (!p->path)
-		rpc_fail(err, RPC_REFUSED,
-			 "upstream %s shows no namespace, so there is no path to change; \"nvmegw "
-			 "path show %s\" tells why",
-			 p->up->cfg.name, p->up->cfg.name);
-	return p->path;
+	return rpc_may_set(gw, err) && rpc_path_find_real(gw, text_of(params, "path"),
+							  text_of(params, "subsystem"), p, err);
 }
 
 static json_t *set_admin(struct gateway *gw, const json_t *params, enum path_admin admin,
@@ -114,7 +111,7 @@ static json_t *set_admin(struct gateway *gw, const json_t *params, enum path_adm
 	if (!find_real_path(gw, params, &p, err))
 		return NULL;
 	log_notice("path %s/%u: %s", p.up->cfg.name, p.path->nsid, path_admin_name(admin));
-	path_set_admin(p.path, admin);
+	subsystem_set_path_admin(p.ss, p.path, admin);
 	events_emit(gw->events, EVENT_PATH_ADMIN, event_of_path(p.ss, p.path));
 	return show_path(gw, &p);
 }
@@ -142,7 +139,7 @@ static json_t *set_weight(struct gateway *gw, const json_t *params, struct rpc_e
 	if (!find_real_path(gw, params, &p, err))
 		return NULL;
 	log_notice("path %s/%u: weight %u", p.up->cfg.name, p.path->nsid, weight);
-	path_set_weight(p.path, weight);
+	subsystem_set_path_weight(p.ss, p.path, weight);
 	events_emit(gw->events, EVENT_PATH_ADMIN, event_of_path(p.ss, p.path));
 	return show_path(gw, &p);
 }
@@ -205,7 +202,7 @@ static json_t *set_one_policy(struct gateway *gw, const json_t *params, enum mp_
 	if (!h)
 		return NULL;
 	log_notice("namespace %u of %s: policy %s", h->nsid, ss->nqn, mp_policy_name(policy));
-	head_set_policy(h, policy);
+	subsystem_set_head_policy(ss, h, policy);
 	events_emit(gw->events, EVENT_POLICY_SET, event_of_policy(ss, h));
 	return show_policy(ss, policy, h->nsid);
 }
@@ -215,6 +212,8 @@ static json_t *set_policy(struct gateway *gw, const json_t *params, struct rpc_e
 	enum mp_policy policy;
 	struct subsystem *ss;
 
+	if (!rpc_may_set(gw, err))
+		return NULL;
 	mp_policy_parse(text_of(params, "policy"), &policy); /* the schema names all there are */
 	if (number_of(params, "namespace"))
 		return set_one_policy(gw, params, policy, err);
@@ -222,7 +221,7 @@ static json_t *set_policy(struct gateway *gw, const json_t *params, struct rpc_e
 	if (!ss)
 		return NULL;
 	log_notice("subsystem %s: policy %s", ss->nqn, mp_policy_name(policy));
-	mp_subsys_set_policy(ss->mp, policy);
+	subsystem_set_policy(ss, policy);
 	events_emit(gw->events, EVENT_POLICY_SET, event_of_policy(ss, NULL));
 	return show_policy(ss, policy, 0);
 }
@@ -279,15 +278,33 @@ static const struct rpc_method methods[] = {
 	{0},
 };
 
+static const struct rpc_method *find(const struct rpc_method *m, const char *name)
+{
+	for (; m->name; m++)
+		if (!strcmp(m->name, name))
+			return m;
+	return NULL;
+}
+
+static const struct rpc_method *const tables[] = {
+	methods, rpc_config_methods, rpc_change_methods, rpc_upstream_methods, rpc_host_methods,
+};
+#define TABLES (sizeof(tables) / sizeof(tables[0]))
+
 const struct rpc_method *rpc_method_at(unsigned n)
 {
-	return n < sizeof(methods) / sizeof(methods[0]) - 1 ? &methods[n] : NULL;
+	for (unsigned i = 0; i < TABLES; i++)
+		for (const struct rpc_method *m = tables[i]; m->name; m++)
+			if (n-- == 0)
+				return m;
+	return NULL;
 }
 
 const struct rpc_method *rpc_method(const char *name)
 {
-	for (const struct rpc_method *m = methods; m->name; m++)
-		if (!strcmp(m->name, name))
-			return m;
-	return NULL;
+	const struct rpc_method *m = NULL;
+
+	for (unsigned i = 0; !m && i < TABLES; i++)
+		m = find(tables[i], name);
+	return m;
 }

@@ -9,7 +9,7 @@
 char *rpc_path_name(const struct rpc_path *p, char buf[RPC_PATH_NAME_MAX])
 {
 	if (p->path)
-		snprintf(buf, RPC_PATH_NAME_MAX, "%s/%u", p->up->cfg.name, p->path->nsid);
+		subsystem_path_name(p->path, buf);
 	else
 		snprintf(buf, RPC_PATH_NAME_MAX, "%s", p->up->cfg.name);
 	return buf;
@@ -63,4 +63,17 @@ bool rpc_path_find(const struct gateway *gw, const char *name, const char *nqn,
 			 "\"subsystem\", option --subsystem NQN)",
 			 found, name);
 	return found == 1;
+}
+
+bool rpc_path_find_real(const struct gateway *gw, const char *name, const char *nqn,
+			struct rpc_path *out, struct rpc_error *err)
+{
+	if (!rpc_path_find(gw, name, nqn, out, err))
+		return false;
+	if (!out->path)
+		rpc_fail(err, RPC_REFUSED,
+			 "upstream %s shows no namespace, so there is no path to change; \"nvmegw "
+			 "path show %s\" tells why",
+			 out->up->cfg.name, out->up->cfg.name);
+	return out->path;
 }

@@ -9,7 +9,7 @@
 #include "gateway/gateway.h"
 #include "gateway/rpc_error.h"
 
-#define RPC_PATH_NAME_MAX (MP_NAME_MAX + 12)
+#define RPC_PATH_NAME_MAX PATH_NAME_MAX
 
 struct rpc_path {
 	struct subsystem *ss;
@@ -26,5 +26,8 @@ bool rpc_path_next(const struct gateway *gw, const struct subsystem *only, struc
  */
 bool rpc_path_find(const struct gateway *gw, const char *name, const char *nqn,
 		   struct rpc_path *out, struct rpc_error *err);
+/* The same of those that show a namespace: what is set of a path is set of one that is there. */
+bool rpc_path_find_real(const struct gateway *gw, const char *name, const char *nqn,
+			struct rpc_path *out, struct rpc_error *err);
 
 #endif

@@ -19,6 +19,11 @@ json_t *show_namespace(const struct subsystem *ss, const struct head *h);
 json_t *show_namespace_and_paths(struct subsystem *ss, const struct head *h);
 json_t *show_controller(const struct controller *c);
 
+/* Arrays, as status has them. */
+json_t *show_listeners(const struct gateway *gw);
+json_t *show_subsystems(const struct gateway *gw);
+json_t *show_upstreams(const struct gateway *gw);
+
 /* ---- parts of them ---- */
 
 /* Its address, what it is named by, how often it was lost: the same for an upstream and a path. */

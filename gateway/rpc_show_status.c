@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "gateway/config_diff.h"
 #include "gateway/rpc_show.h"
 #include "gateway/rpc_value.h"
 #include "gateway/state.h"
@@ -51,21 +52,28 @@ static unsigned all_controllers_at(const struct gw_listener *l)
 	return n;
 }
 
-static json_t *show_listeners(const struct gateway *gw)
+static json_t *show_listener(const struct gw_listener *l)
+{
+	const struct tgt_transport *tr = l->cfg.transport;
+	const struct addr *at = l->tgt ? tr->listener_addr(l->tgt) : NULL;
+	char name[LISTENER_NAME_MAX];
+	json_t *o = json_object();
+
+	rpc_put_text(o, "listener", listener_name(&l->cfg, name));
+	rpc_put_text(o, "transport", tr->name);
+	rpc_put_address(o, at ? at : &l->cfg.addr);
+	rpc_put_bool(o, "listening", at);
+	rpc_put_u64(o, "controllers", all_controllers_at(l));
+	return o;
+}
+
+json_t *show_listeners(const struct gateway *gw)
 {
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < gw->nr_listeners; i++) {
-		const struct gw_listener *l = &gw->listeners[i];
-		const struct tgt_transport *tr = l->cfg->transport;
-		const struct addr *at = l->tgt ? tr->listener_addr(l->tgt) : NULL;
-		json_t *o = json_object();
-
-		rpc_put_text(o, "transport", tr->name);
-		rpc_put_address(o, at ? at : &l->cfg->addr);
-		rpc_put_bool(o, "listening", at);
-		rpc_put_u64(o, "controllers", all_controllers_at(l));
-		json_array_append_new(list, o);
+		if (!gw->listeners[i]->removed)
+			json_array_append_new(list, show_listener(gw->listeners[i]));
 	}
 	return list;
 }
@@ -110,7 +118,7 @@ static void put_namespace_sums(json_t *o, const struct subsystem *ss)
 	rpc_put_u64(o, "fenced", fenced);
 }
 
-static json_t *show_subsystems(const struct gateway *gw)
+json_t *show_subsystems(const struct gateway *gw)
 {
 	const struct subsystem *ss;
 	json_t *list = json_array();
@@ -146,7 +154,7 @@ static json_t *show_state(const struct gateway *gw)
 	return o;
 }
 
-static json_t *show_upstreams(const struct gateway *gw)
+json_t *show_upstreams(const struct gateway *gw)
 {
 	const struct subsystem *ss;
 	const struct upstream *up;

@@ -2,11 +2,11 @@
 #include "gateway/state.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/helper.h"
 #include "gateway/state_file.h"
 #include "gateway/state_json.h"
 #include "transport/log.h"
@@ -16,13 +16,12 @@
 /* One write, with all that its thread touches. */
 struct save {
 	struct state *owner; /* NULL: nobody waits for it any more */
-	struct loop *control;
 	const struct state_dir *dir;
 	char *text;
 	uint64_t version;
 	int error;
 	bool threaded; /* else it has failed without */
-	pthread_t thread;
+	struct helper helper;
 };
 
 struct state {
@@ -60,7 +59,7 @@ static void note_result(struct state *s, uint64_t version, int error)
 static void join(struct save *save)
 {
 	if (save->threaded)
-		pthread_join(save->thread, NULL);
+		helper_join(&save->helper);
 }
 
 static void start_save(struct state *s);
@@ -85,13 +84,11 @@ static void on_saved(void *arg)
 	free(save);
 }
 
-static void *save_main(void *arg)
+static void write_save(void *arg)
 {
 	struct save *save = arg;
 
 	save->error = state_file_write(save->dir, save->text);
-	loop_post(save->control, on_saved, save);
-	return NULL;
 }
 
 /* Changes made while a write is under way go into the one after it. */
@@ -107,17 +104,18 @@ static void start_save(struct state *s)
 		abort();
 	*save = (struct save){
 		.owner = s,
-		.control = s->control,
 		.dir = &s->dir,
 		.text = state_maps_text(&s->maps),
 		.version = s->version,
+		.helper = {.control = s->control, .work = write_save, .done = on_saved},
 	};
+	save->helper.arg = save;
 	s->save = save;
 	s->writes++;
-	e = pthread_create(&save->thread, NULL, save_main, save);
+	e = helper_start(&save->helper);
 	save->threaded = !e;
 	if (e) {
-		save->error = -e;
+		save->error = e;
 		loop_post(s->control, on_saved, save);
 	}
 }

@@ -9,9 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "gateway/replace_file.h"
 #include "transport/log.h"
 
-#define TEMP_FILE STATE_FILE ".tmp"
 #define LOCK_FILE "lock"
 
 /* ---- the folder ---- */
@@ -130,38 +130,7 @@ bool state_file_read(const struct state_dir *d, json_t **doc)
 	return false;
 }
 
-static int write_all(int fd, const char *text)
-{
-	size_t left = strlen(text);
-
-	while (left) {
-		ssize_t n = write(fd, text, left);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		left -= (size_t)n;
-	}
-	return fsync(fd) ? -errno : 0;
-}
-
 int state_file_write(const struct state_dir *d, const char *text)
 {
-	int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
-	int fd = openat(d->fd, TEMP_FILE, flags, 0644);
-	int e;
-
-	if (fd < 0)
-		return -errno;
-	e = write_all(fd, text);
-	if (close(fd) && !e)
-		e = -errno;
-	if (!e && renameat(d->fd, TEMP_FILE, d->fd, STATE_FILE))
-		e = -errno;
-	/* The new name is not there for good before the folder is on disk too. */
-	if (!e && fsync(d->fd))
-		e = -errno;
-	return e;
+	return replace_file(d->fd, STATE_FILE, text, NULL);
 }

@@ -2,12 +2,14 @@
 #include "gateway/subsystem.h"
 
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "gateway/admin.h"
 #include "gateway/event_of.h"
 #include "gateway/state.h"
+#include "gateway/subsys_cfg.h"
 #include "multipath/control.h"
 #include "transport/log.h"
 
@@ -44,38 +46,54 @@ uint32_t subsystem_max_nsid(uint32_t max_transfer)
 	return n < SUBSYS_MAX_NSID ? n : SUBSYS_MAX_NSID;
 }
 
-static bool open_files(struct subsystem *ss)
+struct file_ns *subsystem_open_file(const struct upstream_cfg *up, char why[SUBSYSTEM_ERROR_MAX])
+{
+	char err[256];
+	struct file_ns *ns = file_ns_open(&up->file, err, sizeof(err));
+
+	if (!ns)
+		snprintf(why, SUBSYSTEM_ERROR_MAX, "upstream %s: %s", up->mp.name, err);
+	return ns;
+}
+
+static bool open_files(struct subsystem *ss, char why[SUBSYSTEM_ERROR_MAX])
 {
 	const struct subsys_cfg *cfg = ss->cfg;
-	char err[256];
 
 	for (unsigned i = 0; i < cfg->nr_upstreams; i++) {
-		const struct upstream_cfg *up = &cfg->upstreams[i];
-
-		if (!up->is_file)
+		if (!cfg->upstreams[i].is_file)
 			continue;
-		ss->files[i] = file_ns_open(&up->file, err, sizeof(err));
-		if (!ss->files[i]) {
-			log_err("upstream %s: %s", up->mp.name, err);
+		ss->files[i] = subsystem_open_file(&cfg->upstreams[i], why);
+		if (!ss->files[i])
 			return false;
-		}
 	}
 	return true;
 }
 
-struct subsystem *subsystem_new(struct gateway *gw, const struct subsys_cfg *cfg)
+/* Those that no upstream has taken over. */
+static void close_files(struct subsystem *ss)
+{
+	for (unsigned i = 0; ss->files && i < ss->cfg->nr_upstreams; i++)
+		if (ss->files[i])
+			file_ns_close(ss->files[i]);
+	free(ss->files);
+	ss->files = NULL;
+}
+
+struct subsystem *subsystem_new(struct gateway *gw, const struct subsys_cfg *cfg,
+				char why[SUBSYSTEM_ERROR_MAX])
 {
 	struct subsystem *ss = calloc(1, sizeof(*ss));
 
 	if (!ss)
 		abort();
-	init(ss, gw, cfg->mp.nqn, cfg->cntlid_min, cfg->cntlid_max, cfg->max_controllers);
-	ss->cfg = cfg;
+	ss->cfg = subsys_cfg_copy(cfg);
+	init(ss, gw, ss->cfg->mp.nqn, cfg->cntlid_min, cfg->cntlid_max, cfg->max_controllers);
 	ss->max_nsid = subsystem_max_nsid(cfg->max_transfer);
 	ss->files = calloc(cfg->nr_upstreams + 1, sizeof(ss->files[0]));
 	if (!ss->files)
 		abort();
-	if (!open_files(ss)) {
+	if (!open_files(ss, why)) {
 		subsystem_free(ss);
 		return NULL;
 	}
@@ -94,18 +112,112 @@ void subsystem_start(struct subsystem *ss)
 		if (upstream_add(ss->mp, &up))
 			ss->files[i] = NULL; /* the upstream's now */
 	}
+	close_files(ss);
 }
 
 void subsystem_free(struct subsystem *ss)
 {
-	for (unsigned i = 0; i < ss->cfg->nr_upstreams; i++)
-		if (ss->files[i])
-			file_ns_close(ss->files[i]);
-	free(ss->files);
+	close_files(ss);
+	subsys_cfg_free(ss->cfg);
 	free(ss);
 }
 
+/* ---- changes ---- */
+
+char *subsystem_path_name(const struct path *p, char buf[PATH_NAME_MAX])
+{
+	snprintf(buf, PATH_NAME_MAX, "%s/%u", p->up->cfg.name, p->nsid);
+	return buf;
+}
+
+/* Controllers that there are keep their IDs. */
+static void take_range(struct subsystem *ss)
+{
+	ss->cntlid_min = ss->cfg->cntlid_min;
+	ss->cntlid_max = ss->cfg->cntlid_max;
+	if (ss->cntlid_next < ss->cntlid_min || ss->cntlid_next > ss->cntlid_max)
+		ss->cntlid_next = ss->cntlid_min;
+	ss->max_controllers = ss->cfg->max_controllers;
+}
+
+static void end_denied(struct subsystem *ss)
+{
+	struct controller *c;
+
+	TAILQ_FOREACH(c, &ss->controllers, link)
+		if (!subsystem_host_allowed(ss, c->ident.hostnqn))
+			controller_end(c, "its host is no longer allowed");
+}
+
+void subsystem_take_cfg(struct subsystem *ss, const struct subsys_cfg *cfg)
+{
+	subsys_cfg_free(ss->cfg);
+	ss->cfg = subsys_cfg_copy(cfg);
+	ss->nqn = ss->cfg->mp.nqn;
+}
+
+void subsystem_reconfigure(struct subsystem *ss, const struct subsys_cfg *cfg)
+{
+	subsystem_take_cfg(ss, cfg);
+	take_range(ss);
+	end_denied(ss);
+	mp_subsys_reconfigure(ss->mp, &ss->cfg->mp);
+}
+
+/* As its upstream is configured, without what is set of it alone. */
+static enum path_admin admin_of_upstream(const struct path *p)
+{
+	const struct upstream_config *cfg = &p->up->cfg;
+
+	return !cfg->enabled ? PATH_DISABLED : cfg->standby ? PATH_STANDBY : PATH_ENABLED;
+}
+
+static void remember_path(struct subsystem *ss, const struct path *p)
+{
+	unsigned weight = p->weight == p->up->cfg.weight ? 0 : p->weight;
+	enum path_admin admin = p->admin == admin_of_upstream(p) ? PATH_ADMIN_COUNT : p->admin;
+	char name[PATH_NAME_MAX];
+
+	if (!subsys_cfg_set_path(ss->cfg, subsystem_path_name(p, name), admin, weight))
+		log_warn("path %s: what is set of it is not kept, as of too many others", name);
+}
+
+void subsystem_set_path_admin(struct subsystem *ss, struct path *p, enum path_admin admin)
+{
+	path_set_admin(p, admin);
+	remember_path(ss, p);
+}
+
+void subsystem_set_path_weight(struct subsystem *ss, struct path *p, unsigned weight)
+{
+	path_set_weight(p, weight);
+	remember_path(ss, p);
+}
+
+void subsystem_set_policy(struct subsystem *ss, enum mp_policy policy)
+{
+	subsys_cfg_set_all_policies(ss->cfg, policy);
+	mp_subsys_set_policy(ss->mp, policy);
+}
+
+void subsystem_set_head_policy(struct subsystem *ss, struct head *h, enum mp_policy policy)
+{
+	if (!subsys_cfg_set_policy(ss->cfg, &h->ident, policy))
+		log_warn("namespace %u of %s has no identifier, or there are too many: its policy "
+			 "is not kept",
+			 h->nsid, ss->nqn);
+	head_set_policy(h, policy);
+}
+
 /* ---- hosts ---- */
+
+void subsystem_end_hosts(struct subsystem *ss, const char *reason)
+{
+	struct controller *c;
+
+	TAILQ_FOREACH(c, &ss->controllers, link)
+		controller_end(c, reason);
+}
 
 bool subsystem_host_allowed(const struct subsystem *ss, const char *hostnqn)
 {
@@ -312,6 +424,32 @@ static bool own_controller(void *arg, const struct nvme_id_ctrl *id)
 	return false;
 }
 
+static void path_settings(void *arg, const struct path *p, enum path_admin *admin, unsigned *weight)
+{
+	const struct subsystem *ss = arg;
+	const struct subsys_path_cfg *set;
+	char name[PATH_NAME_MAX];
+
+	set = subsys_cfg_path(ss->cfg, subsystem_path_name(p, name));
+	if (set && set->admin != PATH_ADMIN_COUNT)
+		*admin = set->admin;
+	if (set && set->weight)
+		*weight = set->weight;
+}
+
+static bool head_stays(void *arg, const struct head *head)
+{
+	const struct subsystem *ss = arg;
+	const struct subsys_namespace_cfg *configured = find_configured(ss, &head->ident);
+
+	if (!configured)
+		return (!ss->cfg->nr_namespaces || ss->cfg->export_all) &&
+		       !nsid_configured(ss, head->nsid);
+	if (configured->nsid)
+		return configured->nsid == head->nsid;
+	return !nsid_configured(ss, head->nsid);
+}
+
 static uint32_t assign_nsid(void *arg, const struct ns_ident *id, struct mp_refusal *why)
 {
 	const struct subsystem *ss = arg;
@@ -322,7 +460,7 @@ static uint32_t assign_nsid(void *arg, const struct ns_ident *id, struct mp_refu
 		why->reason = "its I/O command set is not supported";
 		return 0;
 	}
-	if (ss->cfg->nr_namespaces && !configured) {
+	if (ss->cfg->nr_namespaces && !ss->cfg->export_all && !configured) {
 		*why = (struct mp_refusal){
 			"not among the namespaces that the configuration exports",
 			.expected = true};
@@ -442,4 +580,6 @@ const struct mp_events subsystem_events = {
 	.own_controller = own_controller,
 	.path_changed = path_changed,
 	.upstream_changed = upstream_changed,
+	.head_stays = head_stays,
+	.path_settings = path_settings,
 };

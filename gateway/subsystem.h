@@ -37,8 +37,8 @@ struct io_totals {
 struct subsystem {
 	TAILQ_ENTRY(subsystem) link;
 	struct gateway *gw;
-	const struct subsys_cfg *cfg; /* NULL: the discovery subsystem */
-	struct mp_subsys *mp;	      /* NULL: the same */
+	struct subsys_cfg *cfg; /* its own; NULL: the discovery subsystem */
+	struct mp_subsys *mp;	/* NULL: the same */
 	const char *nqn;
 	uint16_t cntlid_min, cntlid_max, cntlid_next;
 	unsigned max_controllers;
@@ -63,13 +63,37 @@ struct subsystem {
 /* How many NSIDs there are when a transfer has up to @max_transfer bytes. */
 uint32_t subsystem_max_nsid(uint32_t max_transfer);
 
-/* Opens what can fail to open; NULL after logging why. */
-struct subsystem *subsystem_new(struct gateway *gw, const struct subsys_cfg *cfg);
+#define SUBSYSTEM_ERROR_MAX 512
+/* Copies @cfg and opens what can fail to open; NULL with why set. Any thread, may block. */
+struct subsystem *subsystem_new(struct gateway *gw, const struct subsys_cfg *cfg,
+				char why[SUBSYSTEM_ERROR_MAX]);
+/* Opens the file of an upstream; the same. */
+struct file_ns *subsystem_open_file(const struct upstream_cfg *up, char why[SUBSYSTEM_ERROR_MAX]);
 /* Starts its upstreams; gateway.mp is set. */
 void subsystem_start(struct subsystem *ss);
 void subsystem_free(struct subsystem *ss);
+
+/* ---- changes while it runs ---- */
+/* Copies @cfg, of the same NQN, which says the same as the one before it, if in another order. */
+void subsystem_take_cfg(struct subsystem *ss, const struct subsys_cfg *cfg);
+/*
+ * The same for one that says something else, which takes effect: all but the upstreams, which are
+ * for who calls. Hosts that may not be connected any more are ended.
+ */
+void subsystem_reconfigure(struct subsystem *ss, const struct subsys_cfg *cfg);
+/* Sets and remembers; they are part of the running configuration from now on. */
+void subsystem_set_path_admin(struct subsystem *ss, struct path *p, enum path_admin admin);
+void subsystem_set_path_weight(struct subsystem *ss, struct path *p, unsigned weight);
+void subsystem_set_policy(struct subsystem *ss, enum mp_policy policy);
+void subsystem_set_head_policy(struct subsystem *ss, struct head *h, enum mp_policy policy);
+
 void subsystem_init_discovery(struct subsystem *ss, struct gateway *gw);
 
+#define PATH_NAME_MAX (MP_NAME_MAX + 12)
+/* UPSTREAM/NSID, where NSID is the upstream's. Returns buf. */
+char *subsystem_path_name(const struct path *p, char buf[PATH_NAME_MAX]);
+
+void subsystem_end_hosts(struct subsystem *ss, const char *reason);
 bool subsystem_host_allowed(const struct subsystem *ss, const char *hostnqn);
 /* A free controller ID, the longest unused first; 0xffff: none. */
 uint16_t subsystem_new_cntlid(struct subsystem *ss);

@@ -119,7 +119,7 @@ void admin_send_data(struct assoc *a, const struct nvme_sqe *sqe, const void *ou
 	req->ini_done = on_done;
 	log_debug(UPSTREAM, "%s: admin command %#x, dwords 10 and 11 %#x %#x", a->up->cfg.name,
 		  sqe->opcode, le32toh(sqe->cdw10), le32toh(sqe->cdw11));
-	err = a->up->cfg.transport->submit(a->admin, req);
+	err = a->tr->submit(a->admin, req);
 	if (err) {
 		TAILQ_REMOVE(&a->cmds, c, link);
 		free(c);

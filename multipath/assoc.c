@@ -48,7 +48,7 @@ static void tear_down(void *arg)
 	struct assoc *a = arg;
 
 	if (a->admin)
-		a->up->cfg.transport->close(a->admin);
+		a->tr->close(a->admin);
 	a->admin = NULL;
 	fini_timer(&a->poll);
 	fini_timer(&a->keep_alive);
@@ -185,7 +185,7 @@ static void open_conns(struct assoc *a)
 		conn->crdt[1] = le16toh(a->id.crdt1);
 		conn->crdt[2] = le16toh(a->id.crdt2);
 		conn->crdt[3] = le16toh(a->id.crdt3);
-		conn->tr = up->cfg.transport;
+		conn->tr = a->tr;
 		conn->io_timeout = up->cfg.io_timeout;
 		fill_params(up, &conn->params);
 		conn->params.qid = (uint16_t)(i + 1);
@@ -381,6 +381,7 @@ struct assoc *assoc_new(struct upstream *up)
 	if (!a)
 		abort();
 	a->up = up;
+	a->tr = up->cfg.transport;
 	a->serial = up->ss->mp->serials++;
 	up->refs++;
 	TAILQ_INIT(&a->cmds);
@@ -389,7 +390,7 @@ struct assoc *assoc_new(struct upstream *up)
 	params.sq_size = ADMIN_QUEUE_SIZE;
 	params.ioccsz = ADMIN_IOCCSZ;
 	params.kato = (uint32_t)(up->cfg.keep_alive_tmo / NSEC_PER_MSEC);
-	a->admin = up->cfg.transport->connect(up->ss->mp->control, &params, &admin_ops, a);
+	a->admin = a->tr->connect(up->ss->mp->control, &params, &admin_ops, a);
 	if (!a->admin)
 		a->start_error = errno;
 	return a;

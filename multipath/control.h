@@ -21,13 +21,17 @@ struct mp {
 	void *done_arg;
 };
 
-/* An upstream or a head has been freed. */
+/* Something that mp->objects counts has ended. */
 void mp_object_gone(struct mp *mp);
+/* An upstream or a head: made, freed. */
+void mp_object_new(struct mp_subsys *ss);
+void mp_object_freed(struct mp_subsys *ss);
 
 /* ---- association: one life of the connection to an upstream ---- */
 
 struct assoc {
 	struct upstream *up;
+	const struct ini_transport *tr; /* that it was made with: the upstream's may change */
 	uint64_t serial;
 	struct ini_qpair *admin; /* NULL when not even starting to connect worked: start_error */
 	int start_error;
@@ -127,12 +131,18 @@ void upstream_lost(struct upstream *up, bool final, const char *reason);
 void upstream_put(struct upstream *up);
 /* False: of a local kind. It has no connection, and closing it waits for what is under way. */
 bool upstream_lingers(const struct upstream *up);
+/* As upstream_reset(), for that reason. */
+void upstream_restart(struct upstream *up, const char *reason);
 
 /* ---- heads and paths ---- */
 /* The upstream shows this namespace: make, update, move or refuse its path. */
 void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns,
 	       const struct ns_ident *ident);
 void path_remove(struct path *p);
+/* Admin state and weight as they are configured. */
+void path_configure(struct path *p);
+/* Its place among the paths of its head, by the order of the upstreams. */
+void path_reorder(struct path *p);
 struct path *path_find(struct upstream *up, uint32_t nsid);
 /* To be told of by path_tell(), after workers have been sent what follows from it. */
 void path_note(struct path *p, enum path_change what);

@@ -286,6 +286,34 @@ void head_settle(struct head *h)
 	}
 }
 
+/* Persistent loss counts from the loss, whatever it was set to then. */
+static void rearm_loss(struct head *h)
+{
+	uint64_t now = loop_now(h->ss->mp->control), past = now - h->lost_since;
+	int64_t patience = h->ss->cfg.persistent_loss;
+
+	loop_timer_cancel(&h->loss_timer);
+	if (!h->lost_since || h->loss_told || patience < 0)
+		return;
+	loop_timer_arm(&h->loss_timer, (uint64_t)patience > past ? (uint64_t)patience - past : 0);
+}
+
+static void take_policy(struct head *h)
+{
+	struct mp_subsys *ss = h->ss;
+
+	h->policy = ss->cfg.policy;
+	if (ss->ev->head_policy)
+		ss->ev->head_policy(ss->ev_arg, h, &h->policy);
+}
+
+void head_reconfigure(struct head *h)
+{
+	take_policy(h);
+	rearm_loss(h);
+	head_settle(h);
+}
+
 void head_set_policy(struct head *h, enum mp_policy policy)
 {
 	h->policy = policy;
@@ -312,10 +340,12 @@ static void on_removal(void *arg)
 	head_remove(arg);
 }
 
-void head_abandoned(struct head *h)
+void head_abandoned(struct head *h, bool hold)
 {
 	uint64_t delay = h->ss->cfg.delayed_removal;
 
+	if (hold && delay < h->ss->cfg.no_path_timeout)
+		delay = h->ss->cfg.no_path_timeout;
 	if (!delay) {
 		head_remove(h);
 		return;
@@ -349,9 +379,7 @@ struct head *head_add(struct mp_subsys *ss, const struct path *first, struct mp_
 	h->idns = first->idns;
 	geometry_of(&h->geo, &first->idns);
 	h->ana_state = NVME_ANA_STATE_INACCESSIBLE;
-	h->policy = ss->cfg.policy;
-	if (ss->ev->head_policy)
-		ss->ev->head_policy(ss->ev_arg, h, &h->policy);
+	take_policy(h);
 	loop_timer_init(&h->loss_timer, mp->control, on_loss, h);
 	loop_timer_init(&h->removal_timer, mp->control, on_removal, h);
 	TAILQ_INIT(&h->paths);
@@ -363,7 +391,7 @@ struct head *head_add(struct mp_subsys *ss, const struct path *first, struct mp_
 		post_table(h, w, add_on_worker);
 	}
 	insert_by_nsid(ss, h);
-	mp->objects++;
+	mp_object_new(ss);
 	ss->ev->head_added(ss->ev_arg, h);
 	return h;
 }
@@ -383,13 +411,13 @@ void head_remove(struct head *h)
 
 void head_worker_freed(struct head *h)
 {
-	struct mp *mp = h->ss->mp;
+	struct mp_subsys *ss = h->ss;
 
-	if (++h->acks < mp->n)
+	if (++h->acks < ss->mp->n)
 		return;
 	grave_close(h);
 	free(h);
-	mp_object_gone(mp);
+	mp_object_freed(ss);
 }
 
 void head_totals(const struct head *h, struct head_totals *t)

@@ -8,8 +8,12 @@
 /* A head for a namespace seen first through @first; NULL with *why when it is not exported. */
 struct head *head_add(struct mp_subsys *ss, const struct path *first, struct mp_refusal *why);
 /* The last path is gone for good: the namespace leaves the subsystem, at once or after
- * delayed_removal without a new one. */
-void head_abandoned(struct head *h);
+ * delayed_removal without a new one; with @hold not before its I/O has been held in vain. */
+void head_abandoned(struct head *h, bool hold);
+/* It is not to be exported as it was: takes its paths from it, to be attached anew. */
+void head_evict(struct head *h);
+/* How it is judged, told and held has changed: by the configuration. */
+void head_reconfigure(struct head *h);
 void head_remove(struct head *h);
 /* The head has a path again. */
 void head_adopted(struct head *h);

@@ -53,22 +53,80 @@ void mp_object_gone(struct mp *mp)
 		loop_post(mp->control, report_done, mp);
 }
 
+void mp_object_new(struct mp_subsys *ss)
+{
+	ss->objects++;
+	ss->mp->objects++;
+}
+
+static void free_subsys(struct mp_subsys *ss)
+{
+	TAILQ_REMOVE(&ss->mp->subsystems, ss, link);
+	graves_free(ss);
+	for (unsigned i = 0; i < ss->mp->n; i++)
+		free(ss->sw[i]);
+	free(ss);
+}
+
+/* In a turn of its own: whoever has freed the last object may still look at the subsystem. */
+static void report_removed(void *arg)
+{
+	struct mp_subsys *ss = arg;
+	struct mp *mp = ss->mp;
+	void (*removed)(void *) = ss->removed;
+	void *removed_arg = ss->removed_arg;
+
+	free_subsys(ss);
+	removed(removed_arg);
+	mp_object_gone(mp);
+}
+
+static void subsys_object_gone(struct mp_subsys *ss)
+{
+	if (--ss->objects == 0 && ss->removed)
+		loop_post(ss->mp->control, report_removed, ss);
+}
+
+void mp_object_freed(struct mp_subsys *ss)
+{
+	struct mp *mp = ss->mp;
+
+	subsys_object_gone(ss);
+	mp_object_gone(mp);
+}
+
+static void end_subsys(struct mp_subsys *ss)
+{
+	struct upstream *up;
+	struct head *h;
+
+	health_stop(ss);
+	while ((up = TAILQ_FIRST(&ss->upstreams)))
+		upstream_remove(up);
+	while ((h = TAILQ_FIRST(&ss->heads)))
+		head_remove(h);
+}
+
+void mp_subsys_remove(struct mp_subsys *ss, void (*done)(void *arg), void *arg)
+{
+	ss->removed = done;
+	ss->removed_arg = arg;
+	ss->mp->objects++; /* until it is freed */
+	ss->objects++;	   /* until all have been told */
+	end_subsys(ss);
+	subsys_object_gone(ss);
+}
+
 void mp_shutdown(struct mp *mp, void (*done)(void *arg), void *arg)
 {
 	struct mp_subsys *ss;
-	struct upstream *up;
-	struct head *h;
 
 	mp->done = done;
 	mp->done_arg = arg;
 	mp->objects++; /* until all have been told */
-	TAILQ_FOREACH(ss, &mp->subsystems, link) {
-		health_stop(ss);
-		while ((up = TAILQ_FIRST(&ss->upstreams)))
-			upstream_remove(up);
-		while ((h = TAILQ_FIRST(&ss->heads)))
-			head_remove(h);
-	}
+	TAILQ_FOREACH(ss, &mp->subsystems, link)
+		if (!ss->removed)
+			end_subsys(ss);
 	mp_object_gone(mp);
 }
 
@@ -76,13 +134,8 @@ void mp_free(struct mp *mp)
 {
 	struct mp_subsys *ss;
 
-	while ((ss = TAILQ_FIRST(&mp->subsystems))) {
-		TAILQ_REMOVE(&mp->subsystems, ss, link);
-		graves_free(ss);
-		for (unsigned i = 0; i < mp->n; i++)
-			free(ss->sw[i]);
-		free(ss);
-	}
+	while ((ss = TAILQ_FIRST(&mp->subsystems)))
+		free_subsys(ss);
 	free(mp);
 }
 

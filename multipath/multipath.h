@@ -119,6 +119,9 @@ enum path_change {
 	PATH_CHANGE_COUNT,
 };
 
+enum path_admin { PATH_ENABLED, PATH_STANDBY, PATH_DISABLED, PATH_ADMIN_COUNT };
+const char *path_admin_name(enum path_admin a);
+
 /* What the gateway is told, on the control loop. */
 struct mp_events {
 	/* The NSID to export this namespace under, or 0 (and *why) not to. Asked once per head. */
@@ -136,6 +139,11 @@ struct mp_events {
 	void (*path_changed)(void *arg, struct path *path, enum path_change what);
 	/* Its state; not that it is tried once more, with the same result. */
 	void (*upstream_changed)(void *arg, const struct upstream *up);
+	/* Optional: false when it is no longer to be exported, or no longer under its NSID. */
+	bool (*head_stays)(void *arg, const struct head *head);
+	/* Optional: what is set of this path alone; the others are left as they are. */
+	void (*path_settings)(void *arg, const struct path *p, enum path_admin *admin,
+			      unsigned *weight);
 };
 
 /* ---- control loop ---- */
@@ -153,8 +161,42 @@ struct mp_subsys *mp_subsys_add(struct mp *mp, const struct mp_subsys_config *cf
 struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config *cfg);
 /* Drops the association and its paths; frees it later. */
 void upstream_remove(struct upstream *up);
+/*
+ * The same for one that is configured no more. A namespace that loses its last path by it stays for
+ * as long as its I/O is held, so that another upstream can take its place.
+ */
+void upstream_withdraw(struct upstream *up);
 /* Drops and connects anew (also out of a final failure), at once; forgets that it flapped. */
 void upstream_reset(struct upstream *up);
+/* Drops and does not connect again before upstream_reset(). */
+void upstream_disconnect(struct upstream *up);
+
+/* ---- changes while all is running ---- */
+
+/* Everything but the NQN may differ from what it has been. Takes effect at once. */
+void mp_subsys_reconfigure(struct mp_subsys *ss, const struct mp_subsys_config *cfg);
+/* Starts the end of the subsystem, which no host uses any more; done(@arg) when it is freed. */
+void mp_subsys_remove(struct mp_subsys *ss, void (*done)(void *arg), void *arg);
+struct upstream *upstream_find(const struct mp_subsys *ss, const char *name);
+/* Whether @cfg, of the same name, asks for another connection than the present one. */
+bool upstream_must_reconnect(const struct upstream *up, const struct upstream_config *cfg);
+/*
+ * Takes @cfg on, and connects anew if that is needed for it; so do those that it has named. What
+ * it is stays: over a network or of a local kind (with the file that it has), a discovery source
+ * or none.
+ */
+void upstream_reconfigure(struct upstream *up, const struct upstream_config *cfg);
+/* Its place in the order is now behind @after; NULL: the first one. */
+void upstream_place(struct upstream *up, struct upstream *after);
+/*
+ * Moves I/O off its paths, and off those of upstreams that it has named: no new command is sent on
+ * them. done() is called when none is out any more, or after @limit ns, with how many still are. It
+ * stays so until upstream_reconfigure(), upstream_reset() or the end of the upstream.
+ */
+void upstream_drain(struct upstream *up, uint64_t limit, void (*done)(void *arg, uint64_t left),
+		    void *arg);
+/* The same for one path, which is disabled already. */
+void path_drain(struct path *p, uint64_t limit, void (*done)(void *arg, uint64_t left), void *arg);
 
 enum upstream_state {
 	UPSTREAM_CONNECTING, /* transport, Connect, enable, identify, scan, lanes */
@@ -164,9 +206,6 @@ enum upstream_state {
 	UPSTREAM_DELETING,
 };
 const char *upstream_state_name(enum upstream_state s);
-
-enum path_admin { PATH_ENABLED, PATH_STANDBY, PATH_DISABLED };
-const char *path_admin_name(enum path_admin a);
 
 struct path {
 	TAILQ_ENTRY(path) up_link;   /* in upstream->paths */
@@ -194,6 +233,7 @@ struct path {
 	struct lane_set *lanes;
 	unsigned retiring; /* lane sets that workers have not all let go of */
 	bool removed;
+	unsigned refs; /* others that still look at it */
 };
 
 struct head {
@@ -274,8 +314,10 @@ struct upstream {
 	unsigned flaps;		 /* lives in a row that were short */
 	uint64_t damped_until;	 /* loop time; its paths are used last until then. 0: not damped */
 	struct loop_timer undamp;
-	uint32_t seen; /* discovery: generation of the log that named it last */
-	unsigned refs; /* associations and paths that still point here */
+	bool draining;	/* its paths take no new I/O */
+	bool withdrawn; /* see upstream_withdraw() */
+	uint32_t seen;	/* discovery: generation of the log that named it last */
+	unsigned refs;	/* associations and paths that still point here */
 };
 
 struct mp_subsys {
@@ -284,12 +326,15 @@ struct mp_subsys {
 	struct mp_subsys_config cfg;
 	const struct mp_events *ev;
 	void *ev_arg;
-	TAILQ_HEAD(, upstream) upstreams;
+	TAILQ_HEAD(upstream_list, upstream) upstreams;
 	TAILQ_HEAD(, head) heads;
 	TAILQ_HEAD(, grave) graves;
 	struct subsys_worker *sw[MP_MAX_WORKERS]; /* each belongs to its worker */
 	struct limits promised;	  /* to hosts, all zero: nobody yet. Upstreams below are refused */
 	struct loop_timer health; /* judges the paths' latencies */
+	unsigned objects;	  /* upstreams and heads not yet freed */
+	void (*removed)(void *arg); /* set by mp_subsys_remove() */
+	void *removed_arg;
 };
 
 /*

@@ -92,7 +92,7 @@ struct path *path_find(struct upstream *up, uint32_t nsid)
 
 void path_put(struct path *p)
 {
-	if (!p->removed || p->retiring)
+	if (!p->removed || p->retiring || p->refs)
 		return;
 	upstream_put(p->up);
 	free(p->health);
@@ -125,7 +125,7 @@ static void detach(struct path *p)
 	TAILQ_REMOVE(&h->paths, p, head_link);
 	h->slots &= ~(1ull << p->slot);
 	if (TAILQ_EMPTY(&h->paths))
-		head_abandoned(h);
+		head_abandoned(h, p->up->withdrawn);
 	else
 		head_settle(h);
 	retire_lanes(p);
@@ -268,6 +268,39 @@ static void attach(struct path *p)
 	log_notice("path %s/%u: joins namespace %u", p->up->cfg.name, p->nsid, h->nsid);
 }
 
+void path_configure(struct path *p)
+{
+	const struct upstream_config *cfg = &p->up->cfg;
+	struct mp_subsys *ss = p->up->ss;
+
+	p->weight = cfg->weight ? cfg->weight : 1;
+	p->admin = !cfg->enabled ? PATH_DISABLED : cfg->standby ? PATH_STANDBY : PATH_ENABLED;
+	if (ss->ev->path_settings)
+		ss->ev->path_settings(ss->ev_arg, p, &p->admin, &p->weight);
+}
+
+void path_reorder(struct path *p)
+{
+	struct head *h = p->head;
+
+	if (!h)
+		return;
+	TAILQ_REMOVE(&h->paths, p, head_link);
+	insert_ordered(h, p);
+	head_publish(h);
+}
+
+void head_evict(struct head *h)
+{
+	struct path *p;
+
+	log_notice("namespace %u: not to be exported as it was", h->nsid);
+	while ((p = TAILQ_FIRST(&h->paths)))
+		detach(p);
+	if (!h->removed) /* delayed_removal is for paths that might come back */
+		head_remove(h);
+}
+
 void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns,
 	       const struct ns_ident *ident)
 {
@@ -280,10 +313,7 @@ void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns
 		p->up = up;
 		up->refs++;
 		p->nsid = nsid;
-		p->weight = up->cfg.weight ? up->cfg.weight : 1;
-		p->admin = !up->cfg.enabled  ? PATH_DISABLED
-			   : up->cfg.standby ? PATH_STANDBY
-					     : PATH_ENABLED;
+		path_configure(p);
 		p->ana_state = NVME_ANA_STATE_INACCESSIBLE; /* until the log says better */
 		TAILQ_INSERT_TAIL(&up->paths, p, up_link);
 	} else if (p->head && ident_compare(&p->ident, ident) != IDENT_SAME) {
@@ -326,6 +356,8 @@ static const char *unusable(const struct path *p, char *buf, size_t len)
 	}
 	if (p->admin == PATH_DISABLED)
 		return "disabled by the administrator";
+	if (p->up->draining)
+		return "its upstream is about to be changed or removed";
 	geometry_of(&geo, &p->idns);
 	why = geometry_mismatch(&p->head->geo, &geo);
 	if (why)

@@ -156,15 +156,23 @@ void upstream_lost(struct upstream *up, bool final, const char *reason)
 						   : with_jitter(up, up->cfg.reconnect_delay));
 }
 
+struct upstream *upstream_find(const struct mp_subsys *ss, const char *name)
+{
+	struct upstream *up;
+
+	TAILQ_FOREACH(up, &ss->upstreams, link)
+		if (!strcmp(up->cfg.name, name))
+			return up;
+	return NULL;
+}
+
 struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config *cfg)
 {
 	struct upstream *up;
 
-	TAILQ_FOREACH(up, &ss->upstreams, link) {
-		if (!strcmp(up->cfg.name, cfg->name)) {
-			errno = EEXIST;
-			return NULL;
-		}
+	if (upstream_find(ss, cfg->name)) {
+		errno = EEXIST;
+		return NULL;
 	}
 	up = calloc(1, sizeof(*up));
 	if (!up)
@@ -174,7 +182,7 @@ struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config
 	up->refs = 1;
 	TAILQ_INIT(&up->paths);
 	TAILQ_INSERT_TAIL(&ss->upstreams, up, link);
-	ss->mp->objects++;
+	mp_object_new(ss);
 	loop_timer_init(&up->retry, ss->mp->control, on_retry, up);
 	loop_timer_init(&up->undamp, ss->mp->control, on_undamp, up);
 	tell(up);
@@ -184,14 +192,14 @@ struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config
 
 void upstream_put(struct upstream *up)
 {
-	struct mp *mp = up->ss->mp;
+	struct mp_subsys *ss = up->ss;
 
 	if (--up->refs)
 		return;
 	if (up->cfg.file_ns)
 		file_ns_close(up->cfg.file_ns);
 	free(up);
-	mp_object_gone(mp);
+	mp_object_freed(ss);
 }
 
 void upstream_remove(struct upstream *up)
@@ -219,18 +227,50 @@ void upstream_remove(struct upstream *up)
 	upstream_put(up);
 }
 
-void upstream_reset(struct upstream *up)
+void upstream_withdraw(struct upstream *up)
 {
-	if (up->state == UPSTREAM_DELETING)
-		return;
+	struct upstream *u;
+
+	up->withdrawn = true;
+	TAILQ_FOREACH(u, &up->ss->upstreams, link)
+		if (u->source == up)
+			u->withdrawn = true;
+	upstream_remove(up);
+}
+
+/* Neither connected nor about to be. */
+static void stop(struct upstream *up)
+{
 	if (up->assoc)
 		assoc_drop(up->assoc);
 	loop_timer_cancel(&up->retry);
 	forgive_flaps(up);
 	up->attempts = 0;
 	up->lost_at = 0;
-	set_state(up, UPSTREAM_CONNECTING, "reset by the administrator");
+	up->draining = false;
+}
+
+void upstream_restart(struct upstream *up, const char *reason)
+{
+	if (up->state == UPSTREAM_DELETING)
+		return;
+	stop(up);
+	set_state(up, UPSTREAM_CONNECTING, reason);
 	tell(up);
 	upstream_refresh_paths(up);
 	upstream_start(up);
+}
+
+void upstream_reset(struct upstream *up)
+{
+	upstream_restart(up, "reset by the administrator");
+}
+
+void upstream_disconnect(struct upstream *up)
+{
+	if (up->state == UPSTREAM_DELETING)
+		return;
+	stop(up);
+	set_state(up, UPSTREAM_FAILED, "disconnected by the administrator");
+	upstream_refresh_paths(up);
 }

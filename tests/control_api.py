@@ -84,6 +84,8 @@ def of_result(schema):
         if name_of(items):
             return [f"Result: {kind(schema)}."]
         return ["Result: array of objects:", "", *table(items)]
+    if "properties" not in schema:
+        return [f"Result: {schema['description']}."]
     return ["Result:", "", *table(schema)]
 
 

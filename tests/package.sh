@@ -87,7 +87,7 @@ cp "$deb" "$root/tmp/nvmegw.deb"
 check "it installs" apt install /tmp/nvmegw.deb
 check "the user is there" in_chroot getent passwd nvmegw
 check "the group is there" in_chroot getent group nvmegw
-check "the folder of the configuration" is_owned /etc/nvmegw 'root:nvmegw 750'
+check "the folder of the configuration" is_owned /etc/nvmegw 'root:nvmegw 770'
 check "the unit is enabled" test -L \
 	"$root/etc/systemd/system/multi-user.target.wants/nvmegwd.service"
 check "the socket unit is not" not test -e \

@@ -28,7 +28,12 @@ TSAN_INTEGRATION = ("test_failover.Failover.test_reset",
                     "test_failover.Failover.test_killed_and_restarted",
                     "test_failover.Failover.test_admin_disable",
                     "test_gateway.Gateway.test_hosts_come_and_go_under_path_changes",
-                    "test_gateway.Gateway.test_ends_under_load")
+                    "test_gateway.Gateway.test_ends_under_load",
+                    "test_live.Apply.test_replaced_upstream",
+                    "test_live.Apply.test_all_upstreams_change",
+                    "test_live.Apply.test_subsystems",
+                    "test_live.Hostile.test_ends_while_applying",
+                    "test_live.Save.test_runtime_changes_survive_a_restart")
 
 ENV = dict(os.environ,
            ASAN_OPTIONS="detect_stack_use_after_return=1:strict_string_checks=1",

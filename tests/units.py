@@ -77,7 +77,8 @@ class Units(StackTest):
         folder = tempfile.mkdtemp(dir=self.p.dir)
         for name in ("nvmegwd.service", "nvmegwd.socket"):
             with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
-                f.write(unit(name).replace("@sbindir@/nvmegwd", binary("nvmegwd")))
+                f.write(unit(name).replace("@sbindir@/nvmegwd", binary("nvmegwd"))
+                        .replace("@bindir@/nvmegw ", binary("nvmegw") + " "))
         return folder
 
     def test_systemd_understands_them(self):
@@ -102,6 +103,15 @@ class Units(StackTest):
         out = run(binary("nvmegwd"), "-t",
                   *[config if o == "/etc/nvmegw/nvmegw.json" else o for o in options])
         self.assertEqual(out.returncode, 0, out.stdout)
+
+    def test_reload(self):
+        """The command that the unit has for it, at the default socket."""
+        line, = settings("nvmegwd.service", "ExecReload")
+        self.assertEqual(line.split()[0], "@bindir@/nvmegw")
+        config = self.gateway_config(free_ports(1)[0], [file_upstream(self.p.path("disk.img"))])
+        self.daemon("gateway", config)
+        self.assertIn("gateway.json", self.cli(*line.split()[1:]).stdout)
+        self.assertIn("/etc/nvmegw", settings("nvmegwd.service", "ReadWritePaths")[0])
 
     def test_version_of_the_package(self):
         out = run(binary("nvmegwd"), "--version").stdout.split()
@@ -134,7 +144,9 @@ class Units(StackTest):
         self.filtered("gateway", self.gateway_config(ports[1], [tcp_upstream(ports[0], "a")]))
         wait_for(lambda: self.usable() == 1)
         self.loaded(self.load(ports[1], "--rw", "mix", "--verify", "--size", "4m", "--time", 1))
-        for words in (("status",), ("path", "list"), ("namespace", "list"), ("path", "reset", "a/1")):
+        for words in (("status",), ("path", "list"), ("namespace", "list"), ("path", "reset", "a/1"),
+                      ("path", "weight", "a/1", "5"), ("config", "diff"), ("config", "save"),
+                      ("config", "apply")):
             self.cli(*words)
 
 

@@ -24,6 +24,7 @@ TABLES = {
     ("config_listener.c", "fields"): "LISTENERS",
     ("config_subsystem.c", "fields"): "SUBSYSTEMS",
     ("config_subsystem.c", "namespace_fields"): "NAMESPACES",
+    ("config_subsystem.c", "path_fields"): "SINGLE PATHS",
     ("config_upstream.c", "fields"): "UPSTREAMS",
 }
 # Sub-sections of UPSTREAMS
@@ -129,6 +130,8 @@ class Docs(StackTest):
                  "$.subsystems[0]"),
                 ("NAMESPACES", lambda o: {"listeners": [LISTENER], "subsystems": [
                     dict(SUBSYSTEM, namespaces=[o])]}, "$.subsystems[0].namespaces[0]"),
+                ("SINGLE PATHS", lambda o: {"listeners": [LISTENER], "subsystems": [
+                    dict(SUBSYSTEM, paths=[o])]}, "$.subsystems[0].paths[0]"),
                 ("UPSTREAMS", lambda o: self.with_upstream(o), "$.subsystems[0].upstreams[0]"),
                 ("Over a network", lambda o: self.with_upstream(dict(o, transport="rdma")),
                  "$.subsystems[0].upstreams[0]"),

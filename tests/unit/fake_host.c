@@ -296,7 +296,7 @@ void gw_start(unsigned paths)
 	gw = gateway_new(&gw_cfg);
 	assert_non_null(gw);
 	gw_ss = TAILQ_FIRST(&gw->subsystems);
-	listener = gw->listeners[0].tgt;
+	listener = gw->listeners[0]->tgt;
 	for (unsigned i = 0; i < MAX_TURNS && gw_usable() < paths; i++)
 		gw_spin(1);
 	assert_int_equal(gw_usable(), paths);

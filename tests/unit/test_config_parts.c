@@ -320,6 +320,59 @@ static void test_policy_of_a_namespace(void **state)
 		    "\"numa\"\n");
 }
 
+static void test_exported_ones(void **state)
+{
+	assert_true(try_good(HOSTS("\"model\": \"x\""))->subsystems[0].export_all);
+	assert_false(try_good(NAMESPACES("{\"uuid\": \"" UUID_1 "\"}"))->subsystems[0].export_all);
+	assert_true(try_good(HOSTS("\"export_all\": true, \"namespaces\": [{\"uuid\": "
+				   "\"" UUID_1 "\"}]"))
+			    ->subsystems[0]
+			    .export_all);
+	try_refused(HOSTS("\"export_all\": false"),
+		    "3: $.subsystems[0].export_all: is false and there are no \"namespaces\", "
+		    "expected a list of those to export\n");
+}
+
+/* ---- single paths ---- */
+
+#define PATHS(list) HOSTS("\"paths\": [\n" list "]")
+
+static void test_paths(void **state)
+{
+	const struct subsys_cfg *ss;
+
+	ss = &try_good(PATHS("{\"path\": \"a/1\"}, {\"path\": \"d/192.0.2.1:4420#1/12\", "
+			     "\"admin\": \"disabled\", \"weight\": 1000}"))
+		      ->subsystems[0];
+	assert_int_equal(ss->nr_paths, 2);
+	assert_string_equal(ss->paths[0].path, "a/1");
+	assert_int_equal(ss->paths[0].admin, PATH_ADMIN_COUNT);
+	assert_int_equal(ss->paths[0].weight, 0);
+	assert_string_equal(ss->paths[1].path, "d/192.0.2.1:4420#1/12");
+	assert_int_equal(ss->paths[1].admin, PATH_DISABLED);
+	assert_int_equal(ss->paths[1].weight, 1000);
+	assert_int_equal(try_good(PATHS(""))->subsystems[0].nr_paths, 0);
+}
+
+static void test_wrong_paths(void **state)
+{
+	try_refused(PATHS("{\"path\": \"a\"},\n{\"path\": \"/1\"},\n{\"path\": \"a/\"},\n"
+			  "{\"path\": \"a/1x\"}"),
+		    "4: $.subsystems[0].paths[0].path: is \"a\", expected UPSTREAM/NSID as "
+		    "\"nvmegw path list\" has it\n"
+		    "5: $.subsystems[0].paths[1].path: is \"/1\", expected UPSTREAM/NSID as "
+		    "\"nvmegw path list\" has it\n"
+		    "6: $.subsystems[0].paths[2].path: is \"a/\", expected UPSTREAM/NSID as "
+		    "\"nvmegw path list\" has it\n"
+		    "7: $.subsystems[0].paths[3].path: is \"a/1x\", expected UPSTREAM/NSID as "
+		    "\"nvmegw path list\" has it\n");
+	try_refused(PATHS("{\"path\": \"a/1\"},\n{\"path\": \"a/1\", \"weight\": 1001}"),
+		    "5: $.subsystems[0].paths[1].weight: is 1001, expected an integer from 1 to "
+		    "1000\n"
+		    "5: $.subsystems[0].paths[1].path: \"a/1\" is that of paths[0] too, expected "
+		    "each once\n");
+}
+
 static void test_wrong_namespaces(void **state)
 {
 	try_refused(NAMESPACES(""),
@@ -578,6 +631,9 @@ int main(void)
 		T(test_namespaces),
 		T(test_policy_of_a_namespace),
 		T(test_wrong_namespaces),
+		T(test_exported_ones),
+		T(test_paths),
+		T(test_wrong_paths),
 		T(test_nsid_against_max_transfer),
 		T(test_tcp_upstreams),
 		T(test_discovery_upstreams),

@@ -477,7 +477,7 @@ static void namespace_lost_while_data_is_fetched(void **state)
 static void admin_waits_for_buffers(void **state)
 {
 	struct pool *pool = loop_pool(gw->control);
-	struct request *hog[8];
+	struct request *hog[256];
 	struct nvme_sqe sqe = {
 		.opcode = nvme_admin_identify,
 		.cdw10 = htole32(NVME_IDENTIFY_CNS_CTRL),

@@ -444,7 +444,7 @@ static void discovery_of_a_wildcard(void **state)
 {
 	admin = host_controller(NVMF_DISCOVERY_NQN);
 	assert_string_equal(discovery_log_of()->entries[1].traddr, "192.0.2.1");
-	strcpy(((struct listener_cfg *)gw_cfg.listeners)->traddr_out, "2001:db8::1");
+	strcpy(gw->listeners[0]->cfg.traddr_out, "2001:db8::1");
 	assert_string_equal(discovery_log_of()->entries[1].traddr, "2001:db8::1");
 	assert_int_equal(discovery_log_of()->entries[1].adrfam, NVMF_ADDR_FAMILY_IP6);
 }

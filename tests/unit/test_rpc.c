@@ -938,10 +938,57 @@ static void too_long_request(void **state)
 	int fd = client();
 
 	say(fd, text, RPC_MAX_LINE + 1); /* no newline yet, and no need to see more */
-	is_error(hear(fd), RPC_INVALID_REQUEST, "65536");
+	is_error(hear(fd), RPC_INVALID_REQUEST, "1048576");
 	assert_null(hear(fd));
 	close(fd);
 	free(text);
+}
+
+/* ---- answers that take more than a turn ---- */
+
+#define DRAIN                                                                 \
+	"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"path.drain\",\"params\":" \
+	"{\"path\":\"up1/1\"}}\n"
+
+static void answer_comes_later(void **state)
+{
+	int fd = client();
+	json_t *answer;
+
+	say(fd, DRAIN STATUS, strlen(DRAIN STATUS));
+	answer = hear(fd);
+	assert_int_equal(number_of(answer, "id"), 7);
+	assert_int_equal(number_of(json_object_get(answer, "result"), "left"), 0);
+	assert_string_equal(text_of(json_object_get(answer, "result"), "admin"), "disabled");
+	json_decref(answer);
+	answer = hear(fd); /* in order */
+	assert_int_equal(number_of(answer, "id"), 1);
+	json_decref(answer);
+	close(fd);
+}
+
+static void client_goes_before_its_answer(void **state)
+{
+	int fd = client(), other = client();
+
+	say(fd, DRAIN, strlen(DRAIN));
+	close(fd);
+	gw_spin(50);
+	served(other, 1);
+	close(other);
+}
+
+static void without_a_file(void **state)
+{
+	is_error(ask("config.show", "{}"), RPC_REFUSED, "no configuration file");
+	is_error(ask("config.apply", "{}"), RPC_REFUSED, "no configuration file");
+	is_error(ask("config.save", "{}"), RPC_REFUSED, "no configuration file");
+	is_error(ask("host.allow", "{\"host\":\"x\"}"), RPC_REFUSED, "no configuration file");
+	is_error(ask("upstream.remove", "{\"upstream\":\"x\"}"), RPC_NOT_FOUND, "upstream list");
+	is_error(ask("upstream.add", "{\"settings\":1}"), RPC_INVALID_PARAMS, "must be an object");
+	is_error(ask("upstream.add", "{}"), RPC_INVALID_PARAMS, "missing");
+	is_error(ask("controller.show", "{\"controller\":1e99}"), RPC_INVALID_PARAMS, "65535");
+	is_error(ask("controller.show", "{\"controller\":1}"), RPC_NOT_FOUND, "controller list");
 }
 
 static void client_that_vanishes(void **state)
@@ -1139,6 +1186,9 @@ int main(void)
 		T(last_request_without_newline),
 		T(longest_request),
 		T(too_long_request),
+		T(answer_comes_later),
+		T(client_goes_before_its_answer),
+		T(without_a_file),
 		T(client_that_vanishes),
 		T(slow_reader_is_not_read),
 		T(reader_that_stalls_is_dropped),
