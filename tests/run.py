@@ -24,7 +24,8 @@ AT_ONCE = 2  # most of them wait for something most of the time
 TSAN_UNITS = ("test_fetch_quota", "test_loop", "test_state", "test_tcp*", "*thread*")
 
 # Path loss, admin changes and hosts that come and go, with all threads.
-TSAN_INTEGRATION = ("test_failover.Failover.test_reset",
+TSAN_INTEGRATION = ("test_admin_io.AdminIo.test_there_and_back",
+                    "test_failover.Failover.test_reset",
                     "test_failover.Failover.test_killed_and_restarted",
                     "test_failover.Failover.test_admin_disable",
                     "test_gateway.Gateway.test_hosts_come_and_go_under_path_changes",

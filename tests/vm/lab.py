@@ -118,7 +118,7 @@ def initramfs(kernel, modules, programs, files, brought=()):
     what is brought into /lab.
     """
     init = os.path.join(HERE, "init")
-    brought = (os.path.join(HERE, "agent"), *brought)
+    brought = (os.path.join(HERE, "runner"), *brought)
     kind = hashlib.sha256(repr((modules, programs, files, brought)).encode()).hexdigest()[:8]
     modules = kernel.module_files(modules)
     programs = [p if "/" in p else which(p) for p in programs]
