@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,19 +14,22 @@
 /* What names are made from others by. */
 #define TEMP_SUFFIX ".tmp"
 
-static int write_all(int fd, const char *text)
-{
-	size_t left = strlen(text);
+struct text {
+	const char *bytes;
+	size_t len;
+};
 
-	while (left) {
-		ssize_t n = write(fd, text, left);
+static int write_all(int fd, struct text t)
+{
+	while (t.len) {
+		ssize_t n = write(fd, t.bytes, t.len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
-		text += n;
-		left -= (size_t)n;
+		t.bytes += n;
+		t.len -= (size_t)n;
 	}
 	return fsync(fd) ? -errno : 0;
 }
@@ -47,7 +51,7 @@ static int keep_attributes(int fd, const struct stat *old)
 	return fchmod(fd, old->st_mode & 0777) ? -errno : 0;
 }
 
-static int write_temp(int dirfd, const char *temp, const struct stat *old, const char *text)
+static int write_temp(int dirfd, const char *temp, const struct stat *old, struct text text)
 {
 	int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
 	int fd = openat(dirfd, temp, flags, old ? 0600 : 0644);
@@ -63,15 +67,47 @@ static int write_temp(int dirfd, const char *temp, const struct stat *old, const
 	return e;
 }
 
-/* A second name for the old file; in two steps, so that the one before it is there until then. */
-static int keep_old(int dirfd, const char *name, const char *temp, const char *backup)
+/* The @size bytes that there were when it was looked at. */
+static int read_all(int fd, char *text, size_t size)
 {
-	if (unlinkat(dirfd, temp, 0) && errno != ENOENT)
-		return -errno;
-	if (linkat(dirfd, name, dirfd, temp, 0) || renameat(dirfd, temp, dirfd, backup))
-		return -errno;
-	unlinkat(dirfd, temp, 0); /* it is still there when the backup was that file already */
+	size_t len = 0;
+
+	while (len < size) {
+		ssize_t n = read(fd, text + len, size - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -ESTALE; /* it has become shorter */
+		len += (size_t)n;
+	}
 	return 0;
+}
+
+/*
+ * A copy and no second name for the same file: that is only given to whoever may write to it
+ * (fs.protected_hardlinks), and the file may be root's.
+ */
+static int keep_old(int dirfd, const char *name, const struct stat *old, const char *temp,
+		    const char *backup)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), e;
+	size_t size = (size_t)old->st_size;
+	char *text;
+
+	if (fd < 0)
+		return -errno;
+	text = malloc(size + 1);
+	e = text ? read_all(fd, text, size) : -ENOMEM;
+	close(fd);
+	if (!e)
+		e = write_temp(dirfd, temp, old, (struct text){text, size});
+	free(text);
+	if (!e && renameat(dirfd, temp, dirfd, backup))
+		e = -errno;
+	if (e)
+		unlinkat(dirfd, temp, 0);
+	return e;
 }
 
 static bool make_name(char *to, const char *name)
@@ -91,9 +127,9 @@ int replace_file(int dirfd, const char *name, const char *text, const char *back
 		return -errno;
 	if (!make_name(temp, name) || (backup && !make_name(backup_temp, backup)))
 		return -ENAMETOOLONG;
-	e = write_temp(dirfd, temp, is_file ? &old : NULL, text);
-	if (!e && is_there && backup)
-		e = keep_old(dirfd, name, backup_temp, backup);
+	e = write_temp(dirfd, temp, is_file ? &old : NULL, (struct text){text, strlen(text)});
+	if (!e && is_file && backup)
+		e = keep_old(dirfd, name, &old, backup_temp, backup);
 	if (!e && renameat(dirfd, temp, dirfd, name))
 		e = -errno;
 	if (e) {

@@ -5,7 +5,7 @@
 
 /**
  * replace_file() - put @text into the file @name of the folder @dirfd
- * @backup: a name under which the old file is kept, or NULL
+ * @backup: a name under which a copy of the old file is kept, or NULL
  *
  * A new file gets mode 0644 less the umask, one that there was keeps its mode and, as far as this
  * process may do that, its owner and group. Nothing is changed when it fails. Blocks on the disk,

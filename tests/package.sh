@@ -117,6 +117,12 @@ check "it runs" with_daemon "
 	! setpriv --reuid nobody --regid nogroup --clear-groups nvmegw status 2>/dev/null
 	nvmegw namespace list -o json >/tmp/namespaces"
 check "its state is there" is_owned /var/lib/nvmegw/nsids.json nvmegw:nvmegw\ 640
+check "it saves what was changed" with_daemon "
+	nvmegw policy set numa
+	nvmegw config save"
+check "in its file" grep -q numa "$root/etc/nvmegw/nvmegw.json"
+check "which is as readable as it was" is_owned /etc/nvmegw/nvmegw.json nvmegw:nvmegw\ 644
+check "and has what it was beside it" not grep -q numa "$root/etc/nvmegw/nvmegw.json.bak"
 cp "$root/etc/nvmegw/nvmegw.json" "$root/tmp/config"
 
 # ---- upgrade ----
