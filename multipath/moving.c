@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Moving I/O off paths on purpose, so that a connection can be ended with no command on it: then
- * nothing has to be sent again, and nothing is fenced.
+ * nothing has to be sent again, and nothing is fenced. At the end what they have acknowledged is
+ * flushed, since no Flush of a host's reaches a controller that we have left.
  */
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "multipath/control.h"
 #include "multipath/head.h"
 
+#include "transport/log.h"
+#include "transport/pool.h"
+
 #define LOOK_AGAIN (2 * NSEC_PER_MSEC)
+#define FLUSH_MIN  NSEC_PER_SEC
 
 struct moving {
 	struct upstream *up; /* of the path, when it is about one */
 	struct path *path;   /* NULL: all of the upstream, and of those that it has named */
 	struct loop_timer timer;
-	uint64_t until; /* loop time */
+	uint64_t until;	   /* loop time */
+	unsigned flushing; /* paths */
+	bool over;	   /* done() has been called */
 	void (*done)(void *arg, uint64_t left);
 	void *arg;
 };
@@ -61,13 +70,13 @@ static uint64_t left(const struct moving *m)
 
 /* ---- waiting ---- */
 
-static void finish(struct moving *m, uint64_t n)
+static void put(struct moving *m)
 {
 	struct upstream *up = m->up;
 	struct path *p = m->path;
 
-	loop_timer_fini(&m->timer);
-	m->done(m->arg, n);
+	if (!m->over || m->flushing)
+		return;
 	free(m);
 	if (p) {
 		p->refs--;
@@ -76,15 +85,138 @@ static void finish(struct moving *m, uint64_t n)
 	upstream_put(up);
 }
 
+static void finish(struct moving *m, uint64_t n)
+{
+	m->over = true;
+	loop_timer_fini(&m->timer);
+	m->done(m->arg, n);
+	put(m);
+}
+
+/* ---- flushing: by the first worker, any will do ---- */
+
+struct flush {
+	struct moving *m;
+	struct mp_worker *mw;
+	struct head_worker *hw;
+	struct lane *lane;
+	char name[MP_NAME_MAX];
+	uint32_t nsid;
+	int error;
+	uint16_t status;
+};
+
+static void flushed_on_control(void *arg)
+{
+	struct flush *f = arg;
+	struct moving *m = f->m;
+
+	if (f->error || f->status)
+		log_warn("path %s/%u: could not be flushed before it is left: %s", f->name, f->nsid,
+			 f->error ? strerror(-f->error) : admin_status_str(f->status));
+	free(f);
+	if (!--m->flushing && !m->over)
+		finish(m, 0);
+	else
+		put(m);
+}
+
+static void report(struct flush *f, int error, uint16_t status)
+{
+	f->error = error;
+	f->status = status;
+	loop_post(f->mw->control, flushed_on_control, f);
+}
+
+static void on_flushed(struct request *req, int error)
+{
+	struct flush *f = req->complete_arg;
+
+	conn_returned(req->mp_conn, req, error);
+	lane_put(req->mp_lane, f->mw);
+	report(f, error, error ? 0 : nvme_cqe_status(&req->cqe));
+	pool_put(req);
+}
+
+static void flush_on_worker(void *arg)
+{
+	struct flush *f = arg;
+	struct request *req = pool_get(loop_pool(f->mw->loop));
+	int err;
+
+	if (!req) {
+		report(f, -EBUSY, 0);
+		return;
+	}
+	req->sqe.opcode = nvme_cmd_flush;
+	req->dir = NVME_DIR_NONE;
+	req->ini_done = on_flushed;
+	req->complete_arg = f;
+	err = lane_submit(f->hw, f->lane, req);
+	if (err) {
+		pool_put(req);
+		report(f, err, 0);
+	}
+}
+
+/* Heads and lanes are retired by later messages. */
+static void flush_path(struct moving *m, const struct path *p)
+{
+	struct mp *mp = p->up->ss->mp;
+	struct flush *f;
+
+	if (p->removed || !p->head || !p->lanes || p->up->state != UPSTREAM_LIVE)
+		return;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		abort();
+	*f = (struct flush){.m = m,
+			    .mw = &mp->workers[0],
+			    .hw = p->head->hw[0],
+			    .lane = p->lanes->lane[0],
+			    .nsid = p->nsid};
+	strcpy(f->name, p->up->cfg.name);
+	m->flushing++;
+	loop_post(mp->workers[0].loop, flush_on_worker, f);
+}
+
+static void flush_upstreams(struct moving *m)
+{
+	const struct upstream *u;
+	const struct path *p;
+
+	TAILQ_FOREACH(u, &m->up->ss->upstreams, link)
+		if (u == m->up || u->source == m->up)
+			TAILQ_FOREACH(p, &u->paths, up_link)
+				flush_path(m, p);
+}
+
+/* ---- the order of it ---- */
+
 static void look(void *arg)
 {
 	struct moving *m = arg;
-	uint64_t n = left(m);
+	uint64_t n = left(m), now = loop_now(control_of(m));
 
-	if (n && loop_now(control_of(m)) < m->until)
-		loop_timer_arm(&m->timer, LOOK_AGAIN);
-	else
+	if (m->flushing) { /* and the time is up */
 		finish(m, n);
+		return;
+	}
+	if (n && now < m->until) {
+		loop_timer_arm(&m->timer, LOOK_AGAIN);
+		return;
+	}
+	if (!n && m->path)
+		flush_path(m, m->path);
+	else if (!n)
+		flush_upstreams(m);
+	if (!m->flushing) {
+		finish(m, n);
+		return;
+	}
+	/* Whoever waits is not kept for much longer than was agreed, though a Flush may take long.
+	 */
+	loop_timer_arm(&m->timer, m->until > now + FLUSH_MIN ? m->until - now : FLUSH_MIN);
 }
 
 /* No worker sends anything new on it once all have seen the views that are on their way. */

@@ -58,6 +58,8 @@ static void drained_when_all_has_come_back(void **state)
 	assert_int_equal(drained.left, 0);
 	assert_int_equal(old->status, 0);
 	assert_int_equal(fake_ctrls[2].writes, 1);
+	assert_int_equal(fake_ctrls[1].flushes, 1); /* what it acknowledged is durable */
+	assert_int_equal(fake_ctrls[2].flushes, 0);
 	upstream_withdraw(up);
 	settle();
 	assert_int_equal(totals().fences, 0);
@@ -78,9 +80,41 @@ static void not_waited_for_for_ever(void **state)
 	assert_int_equal(drained.times, 0);
 	WAIT_FOR(drained.times);
 	assert_int_equal(drained.left, 1);
+	assert_int_equal(fake_ctrls[1].flushes, 0);
 	upstream_withdraw(up);
 	WAIT_FOR(read->times);
 	assert_int_equal(read->status, 0);
+}
+
+/* Nor for a Flush, which may come back after the upstream has gone. */
+static void slow_flush(void **state)
+{
+	struct upstream *up = live_upstream(1);
+
+	live_upstream(2);
+	run(nvme_cmd_write, 0);
+	fake_ctrls[1].latency = 60 * NSEC_PER_SEC;
+	upstream_drain(up, LIMIT, on_drained, NULL);
+	pass(LIMIT - NSEC_PER_SEC);
+	assert_int_equal(drained.times, 0);
+	pass(2 * NSEC_PER_SEC);
+	assert_int_equal(drained.times, 1);
+	assert_int_equal(drained.left, 0);
+	upstream_withdraw(up);
+	settle();
+	run(nvme_cmd_write, 0);
+}
+
+static void flush_that_fails(void **state)
+{
+	struct upstream *up = live_upstream(1);
+
+	live_upstream(2);
+	fake_ctrls[1].io_status = NVME_STATUS(2, NVME_SC_WRITE_FAULT);
+	upstream_drain(up, LIMIT, on_drained, NULL);
+	settle();
+	assert_int_equal(drained.times, 1);
+	assert_int_equal(fake_ctrls[1].flushes, 1);
 }
 
 static void removed_while_it_is_drained(void **state)
@@ -115,6 +149,7 @@ static void one_path_alone(void **state)
 	WAIT_FOR(drained.times);
 	assert_int_equal(drained.left, 0);
 	assert_int_equal(read->status, 0);
+	assert_int_equal(fake_ctrls[1].flushes, 1);
 	assert_int_equal(up->state, UPSTREAM_LIVE);
 }
 
@@ -325,6 +360,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(drained_when_all_has_come_back),
 		T(not_waited_for_for_ever),
+		T(slow_flush),
+		T(flush_that_fails),
 		T(removed_while_it_is_drained),
 		T(one_path_alone),
 		T(path_that_goes_while_it_is_drained),

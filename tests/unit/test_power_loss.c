@@ -170,15 +170,6 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to)
 	return e;
 }
 
-int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
-{
-	int e = (int)syscall(SYS_linkat, from_dir, from, to_dir, to, flags);
-
-	if (!e)
-		apply((struct change){{name_of(to)}, {now[name_of(from)]}, 1});
-	return e;
-}
-
 int unlinkat(int fd, const char *path, int flags)
 {
 	int e = (int)syscall(SYS_unlinkat, fd, path, flags);

@@ -179,6 +179,7 @@ class Appliance(StackTest):
         self.first_start()
         self.under_load(self.restart)
         self.under_load(self.upgrade)
+        self.under_load(self.replace_a_back_end)
         self.under_load(self.crash)
         self.is_confined()
         self.purge()
