@@ -53,7 +53,7 @@ struct job {
 struct live {
 	struct gateway *gw;
 	char *file;  /* the daemon's own, without symbolic links */
-	json_t *doc; /* what runs, but for what has been set of paths and policies since */
+	json_t *doc; /* what runs, but for what has been set of paths, policies and logs since */
 	char *filed; /* what the file held when it was last read or written, by SAME_FLAGS */
 	TAILQ_HEAD(, job) jobs;
 	struct job *applying, *saving;
@@ -84,6 +84,8 @@ json_t *live_show(const struct live *l)
 
 	if (!doc)
 		abort();
+	subsys_cfg_put_word(doc, "log_level", log_level_name(log_level()),
+			    log_level_name(LOG_INFO));
 	TAILQ_FOREACH(ss, &l->gw->subsystems, link) {
 		json_t *o = find_subsystem(doc, ss->nqn);
 

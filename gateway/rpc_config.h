@@ -11,7 +11,7 @@ extern const struct rpc_method rpc_config_methods[]; /* end with one without a n
 void rpc_live_done(void *later, json_t *result, const struct rpc_error *err);
 /* False with @err set: this daemon has no configuration file. */
 bool rpc_is_live(const struct gateway *gw, struct rpc_error *err);
-/* False with @err set: paths and policies cannot be set in this moment. */
+/* False with @err set: paths, policies and the log level cannot be set in this moment. */
 bool rpc_may_set(const struct gateway *gw, struct rpc_error *err);
 
 #endif

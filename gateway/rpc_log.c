@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "gateway/rpc_config.h"
 #include "gateway/rpc_value.h"
 #include "transport/log.h"
 
@@ -22,6 +23,8 @@ json_t *rpc_log_level(struct gateway *gw, const json_t *params, struct rpc_error
 {
 	const char *name = json_string_value(json_object_get(params, "level"));
 
+	if (!rpc_may_set(gw, err))
+		return NULL;
 	for (int level = LOG_ERR; level <= LOG_DEBUG; level++)
 		if (!strcmp(log_level_name(level), name))
 			log_set_level(level);

@@ -151,8 +151,7 @@ void subsys_cfg_set_all_policies(struct subsys_cfg *cfg, enum mp_policy policy)
 
 /* ---- the file ---- */
 
-/* Leaves alone what says so already, if only by not being there. */
-static void put_word(json_t *o, const char *key, const char *value, const char *def)
+void subsys_cfg_put_word(json_t *o, const char *key, const char *value, const char *def)
 {
 	const char *said = json_string_value(json_object_get(o, key));
 
@@ -178,9 +177,10 @@ static void put_namespaces(const struct subsys_cfg *cfg, json_t *o)
 			json_array_append_new(list, entry = json_object());
 			rpc_put_ident(entry, &ns->ident);
 		}
-		put_word(entry, "policy",
-			 ns->policy == MP_POLICY_COUNT ? "subsystem" : mp_policy_name(ns->policy),
-			 "subsystem");
+		subsys_cfg_put_word(entry, "policy",
+				    ns->policy == MP_POLICY_COUNT ? "subsystem"
+								  : mp_policy_name(ns->policy),
+				    "subsystem");
 	}
 }
 
@@ -205,7 +205,8 @@ static void put_paths(const struct subsys_cfg *cfg, json_t *o)
 
 void subsys_cfg_write(const struct subsys_cfg *cfg, json_t *o)
 {
-	put_word(o, "policy", mp_policy_name(cfg->mp.policy), mp_policy_name(MP_POLICY_FAILOVER));
+	subsys_cfg_put_word(o, "policy", mp_policy_name(cfg->mp.policy),
+			    mp_policy_name(MP_POLICY_FAILOVER));
 	put_namespaces(cfg, o);
 	put_paths(cfg, o);
 }

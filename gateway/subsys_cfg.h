@@ -24,6 +24,8 @@ bool subsys_cfg_set_policy(struct subsys_cfg *cfg, const struct ns_ident *ident,
 /* Of all namespaces, also those that had one of their own. */
 void subsys_cfg_set_all_policies(struct subsys_cfg *cfg, enum mp_policy policy);
 
+/* Sets the member, but leaves alone what says so already, if only by not being there. */
+void subsys_cfg_put_word(json_t *o, const char *key, const char *value, const char *def);
 /* Puts what may have been set into @o, the subsystem's object in the file that @cfg was read from.
  */
 void subsys_cfg_write(const struct subsys_cfg *cfg, json_t *o);

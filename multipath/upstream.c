@@ -272,5 +272,6 @@ void upstream_disconnect(struct upstream *up)
 		return;
 	stop(up);
 	set_state(up, UPSTREAM_FAILED, "disconnected by the administrator");
+	tell(up);
 	upstream_refresh_paths(up);
 }

@@ -453,12 +453,14 @@ class Save(LiveTest):
         self.cli("path", "standby", "a/1")
         self.cli("path", "weight", "b/1", "9")
         self.cli("policy", "set", "service-time")
+        self.cli("log", "level", "notice")
         self.cli("policy", "set", "queue-depth", "--namespace", "1")
         diff = {(c["what"], c["name"]): c for c in self.show("config", "diff")["changes"]}
         self.assertEqual(diff["path", "a/1"]["keys"],
                          [{"key": "admin", "from": "standby", "to": "upstream",
                            "takes": "nothing"}])
         self.assertIn(("path", "b/1"), diff)
+        self.assertIn(("daemon", None), diff)
         path = self.p.path("gateway.json")
         with open(path, encoding="utf-8") as f:
             before = f.read()
@@ -474,6 +476,7 @@ class Save(LiveTest):
         self.start_again(path)
         wait_for(lambda: self.usable() == 2)
         self.assertEqual((self.path("a")["admin"], self.path("b")["weight"]), ("standby", 9))
+        self.assertEqual(self.show("log", "show")["level"], "notice")
         self.assertEqual(self.show("namespace", "list")[0]["policy"], "queue-depth")
         self.assertEqual(self.show("status")["subsystems"][0]["policy"], "service-time")
         # As it was: nothing is left of what was set.
