@@ -62,7 +62,7 @@ enum mp_write_retry {
 const char *mp_write_retry_name(enum mp_write_retry r);
 
 struct upstream_config {
-	char name[MP_NAME_MAX]; /* unique within its subsystem */
+	char name[MP_NAME_MAX]; /* unique within its subsystem; first, see reconfigure.c */
 	const struct ini_transport *transport;
 	struct addr addr, host_addr;
 	char nqn[NVMF_NQN_MAX +

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Changes of the configuration while I/O runs: what is not about a thing does not touch it. */
+#include <stddef.h>
 #include <string.h>
 
 #include "multipath/control.h"
@@ -71,15 +72,26 @@ static void reconfigure_named(struct upstream *up, const struct upstream_config 
 	upstream_reconfigure(up, &cfg);
 }
 
+/*
+ * All but the name, which is the same: workers read that, and nothing else of it, for their debug
+ * lines.
+ */
+static void take_cfg(struct upstream *up, const struct upstream_config *cfg)
+{
+	const size_t rest = offsetof(struct upstream_config, transport);
+	struct file_ns *file_ns = up->cfg.file_ns;
+
+	memcpy((char *)&up->cfg + rest, (const char *)cfg + rest, sizeof(*cfg) - rest);
+	up->cfg.file_ns = file_ns;
+}
+
 void upstream_reconfigure(struct upstream *up, const struct upstream_config *cfg)
 {
 	bool reconnect = upstream_must_reconnect(up, cfg);
-	struct file_ns *file_ns = up->cfg.file_ns;
 	struct upstream *u;
 	struct path *p;
 
-	up->cfg = *cfg;
-	up->cfg.file_ns = file_ns;
+	take_cfg(up, cfg);
 	up->draining = false;
 	TAILQ_FOREACH(u, &up->ss->upstreams, link)
 		if (u->source == up)
