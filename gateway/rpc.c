@@ -67,8 +67,6 @@ static void drop(struct rpc_conn *c)
 	loop_fd_fini(&c->watch);
 	loop_timer_fini(&c->stall);
 	close(fd);
-	if (c->later)
-		c->later->answered = NULL;
 	free(c->out);
 	free(c->in);
 	free(c);

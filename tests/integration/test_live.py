@@ -563,6 +563,8 @@ class Runtime(LiveTest):
         self.assertEqual(self.show("config", "diff")["changes"][0]["what"], "path")
         self.cli("upstream", "connect", "a")
         wait_for(lambda: self.usable() == 2)
+        self.assertEqual(self.cli("-o", "csv", "config", "diff").stdout.splitlines()[0],
+                         "what,subsystem,name,change,takes")
         self.edit("upstream", "remove", "a")
         self.assertEqual([p["path"] for p in self.paths()], ["b/1"])
         self.assertEqual(self.running().get("paths", []), [])
