@@ -18,7 +18,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = "build/check"
 FAILED_LINES = 60
-AT_ONCE = 2  # most of them wait for something most of the time
+AT_ONCE = 3  # most of them wait for something most of the time
 
 # Where threads hand things to each other: these also run under ThreadSanitizer.
 TSAN_UNITS = ("test_fetch_quota", "test_loop", "test_state", "test_tcp*", "*thread*")
