@@ -89,7 +89,8 @@ class Kernel:
         for name in names:
             out = sh("/sbin/modprobe", "-d", self.root, "-S", self.version, "--show-depends", name)
             for line in out.splitlines():
-                kind, _, file = line.strip().partition(" ")
+                # After the file come options that this machine has for the module.
+                kind, file, *_ = line.split()
                 if kind == "insmod" and file not in files:
                     files.append(file)
         return files
