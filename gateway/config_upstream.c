@@ -84,6 +84,7 @@ static const struct cfg_field fields[] = {
 	 .max = 3600, .def = 10, .live = CFG_LIVE},
 	{"hdr_digest", CFG_BOOL, AT(mp.hdr_digest), .only = TCP, .live = CFG_RECONNECT},
 	{"data_digest", CFG_BOOL, AT(mp.data_digest), .only = TCP, .live = CFG_RECONNECT},
+	{"register_always", CFG_BOOL, AT(mp.register_always), .only = RDMA, .live = CFG_RECONNECT},
 
 	{"path", CFG_TEXT, AT(file_path), .required = true, .only = FILE_KIND},
 	{"size", CFG_BYTES, AT(file.size), .only = FILE_KIND},

@@ -156,6 +156,7 @@ static void fill_params(const struct upstream *up, struct ini_params *p)
 	memcpy(p->hostid, c->hostid, sizeof(p->hostid));
 	p->hdr_digest = c->hdr_digest;
 	p->data_digest = c->data_digest;
+	p->register_always = c->register_always;
 	p->connect_timeout = c->connect_timeout;
 	p->user_timeout = c->keep_alive_tmo;
 	p->file_ns = c->file_ns;
@@ -361,7 +362,8 @@ static void on_connected(struct ini_qpair *qp, int error, const struct nvme_cqe 
 	if (status)
 		assoc_fail(a, status & NVME_DNR, "Connect refused: %s", connect_status_str(status));
 	else if (error)
-		assoc_fail(a, false, "connecting failed: %s", strerror(-error));
+		assoc_fail(a, false, "connecting failed: %s",
+			   qp->reason ? qp->reason : strerror(-error));
 	else
 		enable_start(a);
 }

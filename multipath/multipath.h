@@ -81,6 +81,7 @@ struct upstream_config {
 	uint64_t io_timeout;	  /* ns for one command before the association is taken for dead */
 	uint64_t connect_timeout; /* ns */
 	bool hdr_digest, data_digest;
+	bool register_always;	 /* RDMA: no key opens more than the data of one command */
 	unsigned weight;	 /* 1..; share of the I/O where the policy divides it */
 	bool enabled;		 /* admin state that its paths start in */
 	bool standby;		 /* the same: used only when there is no other path */

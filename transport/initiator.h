@@ -32,6 +32,7 @@ struct ini_params {
 	uint32_t ioccsz;  /* of Identify Controller, 16-byte units; 4 (no in-capsule data) on admin:
 			     it has 8 KiB by the TCP spec */
 	bool hdr_digest, data_digest;
+	bool register_always;	  /* RDMA: no key opens more than the data of one command */
 	uint64_t connect_timeout; /* ns for the whole of it; 0: for ever */
 	uint64_t user_timeout;	  /* ns that sent data may stay unacknowledged by the peer
 				     (TCP_USER_TIMEOUT); 0: the system's */
@@ -64,7 +65,9 @@ struct ini_qpair {
 	uint16_t inflight;
 	int node; /* NUMA node of the adapter that it leaves from, after connected(0); -1: not known
 		   */
-	bool live; /* between connected(0) and lost() or close() */
+	bool live;	    /* between connected(0) and lost() or close() */
+	const char *reason; /* of connected() with an error, in words; NULL: the error says it all
+			     */
 	stat_t commands, rx_bytes, tx_bytes;
 };
 

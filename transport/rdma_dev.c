@@ -16,15 +16,15 @@
 #include "transport/pool.h"
 #include "transport/rdma_cm.h"
 
-#define ROLES	  2
-#define CHUNK_MIN (4u << 20) /* a power of two of REQUEST_MAX_DATA */
+#define VENDOR_RXE 0xffffffu
+#define CHUNK_MIN  (4u << 20) /* a power of two of REQUEST_MAX_DATA */
 
 struct rdma_dev {
 	LIST_ENTRY(rdma_dev) link;
 	struct ibv_context *verbs;
 	struct ibv_device_attr attr;
-	struct ibv_pd *pd[ROLES];
-	SLIST_HEAD(, rdma_mem) pools[ROLES];
+	struct ibv_pd *pd[RDMA_ROLES];
+	SLIST_HEAD(, rdma_mem) pools[RDMA_ROLES];
 	unsigned refs;
 	bool removed;
 	/* on control, which watches over the device */
@@ -48,6 +48,8 @@ static int access_flags(const struct rdma_dev *dev, enum rdma_role role)
 
 	if (role == RDMA_INITIATOR)
 		flags |= IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
+	else if (role == RDMA_WINDOWS)
+		flags |= IBV_ACCESS_MW_BIND;
 	/* iWARP delivers what is read as a remote write (RFC 5040, 5.5). */
 	else if (dev->verbs->device->transport_type == IBV_TRANSPORT_IWARP)
 		flags |= IBV_ACCESS_REMOTE_WRITE;
@@ -156,7 +158,7 @@ static void dev_free(struct rdma_dev *dev)
 		loop_fd_fini(&dev->watch);
 	if (dev->guard)
 		rdma_destroy_id(dev->guard);
-	for (unsigned role = 0; role < ROLES; role++) {
+	for (unsigned role = 0; role < RDMA_ROLES; role++) {
 		struct rdma_mem *m;
 
 		while ((m = SLIST_FIRST(&dev->pools[role]))) {
@@ -202,7 +204,7 @@ static struct rdma_dev *dev_new(struct rdma_cm_id *id)
 					 : sizeof(struct sockaddr_in));
 	dev->verbs = ibv_open_device(device);
 	e = dev->verbs ? ibv_query_device(dev->verbs, &dev->attr) : errno;
-	for (unsigned role = 0; !e && role < ROLES; role++) {
+	for (unsigned role = 0; !e && role < RDMA_ROLES; role++) {
 		SLIST_INIT(&dev->pools[role]);
 		dev->pd[role] = ibv_alloc_pd(dev->verbs);
 		if (!dev->pd[role])
@@ -305,6 +307,19 @@ struct ibv_pd *rdma_dev_pd(const struct rdma_dev *dev, enum rdma_role role)
 	return dev->pd[role];
 }
 
+bool rdma_dev_has_windows(const struct rdma_dev *dev)
+{
+	return dev->attr.device_cap_flags &
+	       (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B);
+}
+
+unsigned rdma_dev_inv_flags(const struct rdma_dev *dev)
+{
+	/* Soft-RoCE hands user space the kernel's own value for it, which stands for something else
+	 * here, though for nothing that a reliable connection has. */
+	return IBV_WC_WITH_INV | (dev->attr.vendor_id == VENDOR_RXE ? IBV_WC_IP_CSUM_OK : 0);
+}
+
 /* ---- pools ---- */
 
 static struct rdma_mem *mem_new(struct rdma_dev *dev, enum rdma_role role, const struct pool *pool)
@@ -338,7 +353,7 @@ struct rdma_mem *rdma_dev_mem(struct rdma_dev *dev, enum rdma_role role, const s
 	return m;
 }
 
-const struct ibv_mr *rdma_mem_register(struct rdma_mem *m, size_t i)
+struct ibv_mr *rdma_mem_register(struct rdma_mem *m, size_t i)
 {
 	size_t off = i * m->chunk, len = m->len - off < m->chunk ? m->len - off : m->chunk;
 

@@ -2,7 +2,9 @@
 /*
  * RDMA devices, and the memory that they are told of. One protection domain per device and role:
  * what hosts connect to knows pools without any remote access, so that no host can reach memory by
- * a key that an upstream was given; only the domain of the upstreams hands out keys.
+ * a key that an upstream was given; only the domain of the upstreams hands out keys. Upstreams that
+ * are told of memory by windows only (rdma_ini_window.c) have a third, where a registration's own
+ * key opens nothing.
  *
  * Any loop; a lock is held when a queue pair is made or ends and when memory is first used.
  */
@@ -24,7 +26,8 @@ struct rdma_dev;
 
 #define RDMA_CHUNKS 64u /* of a pool, at most */
 
-enum rdma_role { RDMA_TARGET, RDMA_INITIATOR };
+enum rdma_role { RDMA_TARGET, RDMA_INITIATOR, RDMA_WINDOWS };
+#define RDMA_ROLES 3u
 
 /*
  * Says in one log line when there is no device, and watches on @control over those that come into
@@ -48,6 +51,10 @@ void rdma_dev_removed(struct rdma_cm_id *id);
 struct ibv_context *rdma_dev_verbs(const struct rdma_dev *dev);
 const struct ibv_device_attr *rdma_dev_attr(const struct rdma_dev *dev);
 struct ibv_pd *rdma_dev_pd(const struct rdma_dev *dev, enum rdma_role role);
+/* Whether it has memory windows of type 2: RDMA_WINDOWS can be had. */
+bool rdma_dev_has_windows(const struct rdma_dev *dev);
+/* The flags of a completion of which any says that the peer has invalidated a key. */
+unsigned rdma_dev_inv_flags(const struct rdma_dev *dev);
 /*
  * A pool's segments as a domain knows them; there for as long as the device is. Registered, that is
  * pinned, chunk by chunk as they are first used: control's pool has room for everything that hosts
@@ -70,7 +77,7 @@ struct rdma_mem *rdma_dev_mem(struct rdma_dev *dev, enum rdma_role role, const s
 /* 0 or -errno. */
 int rdma_mem_fill(struct rdma_mem *m);
 /* Registers the @i'th chunk: NULL after logging why. */
-const struct ibv_mr *rdma_mem_register(struct rdma_mem *m, size_t i);
+struct ibv_mr *rdma_mem_register(struct rdma_mem *m, size_t i);
 
 static inline size_t rdma_mem_index(const struct rdma_mem *m, const void *seg)
 {
@@ -78,7 +85,7 @@ static inline size_t rdma_mem_index(const struct rdma_mem *m, const void *seg)
 }
 
 /* The registration that a segment is in; NULL: there is none to be had. */
-static inline const struct ibv_mr *rdma_mem_of(struct rdma_mem *m, const void *seg)
+static inline struct ibv_mr *rdma_mem_of(struct rdma_mem *m, const void *seg)
 {
 	size_t i = rdma_mem_index(m, seg);
 

@@ -42,16 +42,23 @@ static void fill_connect(struct rdma_ini *t)
 	sqe->cdw10 = htole32((uint32_t)p->qid << 16);
 	sqe->cdw11 = htole32((uint32_t)NVMF_CATTR_DISABLE_SQFLOW << 16 | (t->qp.sq_size - 1u));
 	sqe->cdw12 = htole32(p->kato);
-	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)data, sizeof(*data), t->slab.mr->rkey);
 }
 
-void rdma_ini_connect_resp(struct rdma_ini *t, const struct nvme_cqe *cqe)
+void rdma_ini_connect_resp(struct rdma_ini *t, const struct nvme_cqe *cqe, const struct ibv_wc *wc)
 {
+	int open, e;
+
 	t->connect_cqe = *cqe;
-	if (cqe->cid) {
+	open = rdma_ini_window_answered(t, &t->slots[0].window, wc);
+	if (cqe->cid || open < 0) {
 		rdma_ini_fail(t, -EPROTO,
 			      "protocol error of the controller: response to no "
 			      "command");
+		return;
+	}
+	e = open ? rdma_ini_close_connect(t) : 0;
+	if (e) {
+		rdma_ini_fail(t, e, "cannot send: %s", strerror(-e));
 		return;
 	}
 	if (nvme_cqe_status(cqe)) {
@@ -80,10 +87,14 @@ static uint32_t in_capsule_max(const struct ini_params *p)
 /* Fewer commands at a time than asked for, when the device does not hold as many. */
 static void fit_queue(struct rdma_ini *t, const struct ibv_device_attr *attr)
 {
-	while (t->qp.sq_size > 2 &&
-	       (rdma_ini_send_size(t->qp.sq_size) > (unsigned)attr->max_qp_wr ||
-		rdma_ini_send_size(t->qp.sq_size) + t->qp.sq_size > (unsigned)attr->max_cqe))
+	while (t->qp.sq_size > 2) {
+		unsigned send = rdma_ini_send_size(t, t->qp.sq_size);
+
+		if (send <= (unsigned)attr->max_qp_wr &&
+		    send + t->qp.sq_size <= (unsigned)attr->max_cqe)
+			break;
 		t->qp.sq_size /= 2;
+	}
 }
 
 static int make_queue(struct rdma_ini *t)
@@ -94,10 +105,16 @@ static int make_queue(struct rdma_ini *t)
 
 	if (!dev)
 		return -errno;
+	if (t->windows && !rdma_dev_has_windows(dev)) {
+		rdma_dev_put(dev);
+		return -EOPNOTSUPP;
+	}
 	fit_queue(t, rdma_dev_attr(dev));
-	size.send = rdma_ini_send_size(t->qp.sq_size);
+	size.send = rdma_ini_send_size(t, t->qp.sq_size);
 	size.recv = t->qp.sq_size;
-	e = rdma_qp_init(&t->q, t->qp.loop, dev, t->id, RDMA_INITIATOR, &size, &rdma_ini_qp_ops);
+	e = rdma_qp_init(&t->q, t->qp.loop, dev, t->id, rdma_ini_role(t), &size, &rdma_ini_qp_ops);
+	if (!e && t->windows)
+		e = rdma_ini_windows_init(t);
 	if (e)
 		return e;
 	t->sq_free = size.send;
@@ -108,7 +125,7 @@ static int make_queue(struct rdma_ini *t)
 		if (e)
 			return e;
 	}
-	e = rdma_slab_init(&t->slab, t->q.dev, RDMA_INITIATOR,
+	e = rdma_slab_init(&t->slab, t->q.dev, rdma_ini_role(t),
 			   t->qp.sq_size * (sizeof(struct nvme_sqe) + sizeof(struct nvme_cqe)) +
 				   sizeof(struct nvmf_connect_payload));
 	for (unsigned i = 0; !e && i < t->qp.sq_size; i++)
@@ -147,6 +164,11 @@ static void call(struct rdma_ini *t)
 	struct rdma_wire_request r;
 	int max, e = make_queue(t);
 
+	if (e == -EOPNOTSUPP && t->windows) {
+		rdma_ini_fail(t, e, "register_always: device %s has no memory windows of type 2",
+			      ibv_get_device_name(t->id->verbs->device));
+		return;
+	}
 	if (e) {
 		rdma_ini_fail(t, e, "cannot make a queue pair: %s", strerror(-e));
 		return;
@@ -190,7 +212,7 @@ static void on_accepted(struct rdma_ini *t, const struct rdma_cm_note *note)
 	t->met = true;
 	t->phase = RDMA_INI_CONNECT;
 	fill_connect(t);
-	e = rdma_ini_send_connect(t);
+	e = rdma_ini_send_connect(t, rdma_ini_connect_data(t));
 	if (e)
 		rdma_ini_fail(t, e, "cannot send the Connect: %s", strerror(-e));
 }

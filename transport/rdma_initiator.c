@@ -2,10 +2,10 @@
 /*
  * NVMe/RDMA as initiator: commands in, completions back, and the end.
  *
- * Data in pool segments is named to the controller by the key of the whole pool; it moves the data,
- * and its response is the end of it. So a request may come back only when the controller has
- * answered, or when the queue pair is no more: then nobody can reach the memory by that key over
- * this connection.
+ * Data in pool segments is named to the controller by the key of a whole registration, or with
+ * register_always by that of a window. It moves the data, and its response is the end of it. So a
+ * request may come back only when the controller has answered and no window is open, or when the
+ * queue pair is no more: then nobody can reach the memory by that key over this connection.
  *
  * A qpair's end is told in one place, on_hook(): whatever finds the end stops the queue pair and
  * queues the hook, so that no request comes back and nothing is closed beneath a callback.
@@ -74,7 +74,8 @@ static void end_connection(struct rdma_ini *t)
 {
 	t->qp.live = false;
 	loop_hook_cancel(t->qp.loop, &t->flush);
-	t->fifo_n = 0;
+	t->commands.n = t->closes.n = 0;
+	rdma_ini_windows_fini(t);
 	rdma_qp_fini(&t->q);
 }
 
@@ -83,6 +84,14 @@ static void release(struct rdma_ini *t)
 	rdma_slab_fini(&t->bounce);
 	rdma_slab_fini(&t->slab);
 	rdma_ini_hang_up(t);
+}
+
+static void free_memory(struct rdma_ini *t)
+{
+	free(t->commands.slots);
+	free(t->closes.slots);
+	free(t->slots);
+	free(t);
 }
 
 /* For the admin qpair only: the others leave the same way, and are on loops with other work. */
@@ -114,6 +123,7 @@ static void on_hook(void *arg)
 	release(t);
 	if (!was_live)
 		log_debug(RDMA, "to %s: %s", addr_str(&t->params.addr, where), t->reason);
+	t->qp.reason = t->reason;
 	if (was_live)
 		t->qp.ops->lost(&t->qp, t->error, t->reason);
 	else
@@ -129,9 +139,7 @@ static void ini_rdma_close(struct ini_qpair *qp)
 	end_connection(t);
 	give_back_all(t, -ECANCELED);
 	release(t);
-	free(t->fifo);
-	free(t->slots);
-	free(t);
+	free_memory(t);
 }
 
 /* ---- commands ---- */
@@ -181,7 +189,15 @@ static void finish(struct rdma_ini *t, struct rdma_ini_slot *slot)
 	req->ini_done(req, 0);
 }
 
-static void on_response(struct rdma_ini *t, const struct nvme_cqe *cqe)
+/* The device may still send the command again, from memory that must not change till then; and an
+ * open window lets the controller at the data. */
+static void finish_if_over(struct rdma_ini *t, struct rdma_ini_slot *slot)
+{
+	if (slot->answered && !slot->sending && !slot->window.open)
+		finish(t, slot);
+}
+
+static void on_response(struct rdma_ini *t, const struct nvme_cqe *cqe, const struct ibv_wc *wc)
 {
 	unsigned i = le16toh(cqe->cid) & RDMA_SLOT_MASK;
 	struct rdma_ini_slot *slot = i < t->qp.sq_size ? &t->slots[i] : NULL;
@@ -194,11 +210,20 @@ static void on_response(struct rdma_ini *t, const struct nvme_cqe *cqe)
 		return;
 	}
 	slot->req->cqe = *cqe;
-	/* The device may still send it again, from memory that must not change till then. */
-	if (slot->sending)
-		slot->answered = true;
-	else
-		finish(t, slot);
+	slot->answered = true;
+	switch (rdma_ini_window_answered(t, &slot->window, wc)) {
+	case 0:
+		finish_if_over(t, slot);
+		break;
+	case 1:
+		rdma_ini_send_close(t, (uint16_t)i);
+		break;
+	default:
+		rdma_ini_fail(t, -EPROTO,
+			      "protocol error of the controller: a key invalidated that is not the "
+			      "command's");
+		break;
+	}
 }
 
 static void on_received(struct rdma_ini *t, const struct ibv_wc *wc)
@@ -218,9 +243,9 @@ static void on_received(struct rdma_ini *t, const struct ibv_wc *wc)
 	if (e)
 		rdma_ini_fail(t, e, "cannot receive: %s", strerror(-e));
 	else if (t->phase == RDMA_INI_CONNECT)
-		rdma_ini_connect_resp(t, &cqe);
+		rdma_ini_connect_resp(t, &cqe, wc);
 	else if (t->phase == RDMA_INI_LIVE)
-		on_response(t, &cqe);
+		on_response(t, &cqe, wc);
 	else
 		rdma_ini_fail(t, -EPROTO,
 			      "protocol error of the controller: response to no "
@@ -235,9 +260,11 @@ static void on_sent(struct rdma_ini *t, const struct ibv_wc *wc)
 	if (RDMA_WR_INDEX(wc->wr_id) == RDMA_WR_NO_SLOT)
 		return;
 	slot = &t->slots[RDMA_WR_INDEX(wc->wr_id)];
-	slot->sending = false;
-	if (slot->answered)
-		finish(t, slot);
+	if (wc->wr_id & RDMA_WR_CLOSE)
+		slot->window.open = false;
+	else
+		slot->sending = false;
+	finish_if_over(t, slot);
 }
 
 static void on_done(struct rdma_qp *q, const struct ibv_wc *wc)
@@ -258,14 +285,19 @@ const struct rdma_qp_ops rdma_ini_qp_ops = {.done = on_done};
 
 /* ---- life ---- */
 
+static bool make_ring(struct rdma_ini_ring *r, unsigned n)
+{
+	r->slots = calloc(n, sizeof(r->slots[0]));
+	r->size = (uint16_t)n;
+	return r->slots;
+}
+
 static bool make_slots(struct rdma_ini *t)
 {
 	unsigned n = t->qp.sq_size;
 
 	t->slots = calloc(n, sizeof(t->slots[0]));
-	t->fifo = calloc(n, sizeof(t->fifo[0]));
-	t->fifo_size = (uint16_t)n;
-	if (!t->slots || !t->fifo)
+	if (!t->slots || !make_ring(&t->commands, n) || !make_ring(&t->closes, n))
 		return false;
 	for (unsigned i = 0; i < n; i++) {
 		t->slots[i].cid = (uint16_t)i;
@@ -295,14 +327,13 @@ static struct ini_qpair *ini_rdma_connect(struct loop *loop, const struct ini_pa
 	t->qp.cntlid = params->cntlid;
 	t->qp.sq_size = params->sq_size;
 	t->params = *params;
+	t->windows = params->register_always;
 	loop_hook_init(&t->event, on_hook, t);
 	loop_hook_init(&t->flush, rdma_ini_flush, t);
 	if (make_slots(t))
 		e = rdma_ini_dial(t);
 	if (e) {
-		free(t->fifo);
-		free(t->slots);
-		free(t);
+		free_memory(t);
 		errno = -e;
 		return NULL;
 	}

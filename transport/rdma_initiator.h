@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * NVMe/RDMA as initiator, inside: what connecting (rdma_ini_connect.c), carrying commands
- * (rdma_initiator.c) and sending them (rdma_ini_send.c) share.
+ * (rdma_initiator.c), sending them (rdma_ini_send.c) and memory windows (rdma_ini_window.c) share.
  */
 #ifndef TRANSPORT_RDMA_INITIATOR_H
 #define TRANSPORT_RDMA_INITIATOR_H
@@ -27,10 +27,18 @@ enum rdma_ini_phase {
 
 /* Of a work request's ID: what it is, and which slot or how many it stands for. */
 #define RDMA_WR_RECV	    (1ull << 32)
+#define RDMA_WR_CLOSE	    (1ull << 33) /* of the slot's window */
 #define RDMA_WR_COVERS(n)   ((uint64_t)(n) << 16)
 #define RDMA_WR_COVERED(id) ((unsigned)((id) >> 16 & 0xffff))
 #define RDMA_WR_INDEX(id)   ((unsigned)((id)&0xffff))
 #define RDMA_WR_NO_SLOT	    0xffffu
+
+/* A key that opens the data of one command; unused without register_always. */
+struct rdma_window {
+	struct ibv_mw *mw;
+	uint32_t key; /* of the latest binding, whether that has been sent or not */
+	bool open;    /* the controller has the key, or will have it */
+};
 
 struct rdma_ini_slot {
 	struct request *req; /* NULL: free */
@@ -40,6 +48,13 @@ struct rdma_ini_slot {
 	bool sending;	     /* the device may still read capsule or in-capsule data */
 	bool answered;	     /* the response is here */
 	bool bounced;	     /* its data is in the bounce buffer */
+	struct rdma_window window;
+};
+
+/* Slots in order, sq_size of them at most. */
+struct rdma_ini_ring {
+	uint16_t *slots;
+	uint16_t head, n, size;
 };
 
 struct rdma_ini {
@@ -53,11 +68,11 @@ struct rdma_ini {
 	struct rdma_ini_slot *slots; /* sq_size of them */
 	uint16_t free;
 	uint32_t icd_max;     /* bytes of in-capsule data */
+	bool windows;	      /* register_always */
 	struct rdma_mem *mem; /* of the pool that requests come from */
 
-	/* sending: slots in order, a ring of RDMA_MAX_QUEUE at most */
-	uint16_t *fifo;
-	uint16_t fifo_head, fifo_n, fifo_size;
+	/* sending */
+	struct rdma_ini_ring commands, closes; /* ... of windows */
 	unsigned sq_free;
 	unsigned quiet; /* requests sent since the last that tells when it is done */
 	struct loop_hook flush;
@@ -106,23 +121,33 @@ __attribute__((format(printf, 3, 4))) void rdma_ini_fail(struct rdma_ini *t, int
 							 const char *fmt, ...);
 extern const struct rdma_qp_ops rdma_ini_qp_ops;
 
+static inline enum rdma_role rdma_ini_role(const struct rdma_ini *t)
+{
+	return t->windows ? RDMA_WINDOWS : RDMA_INITIATOR;
+}
+
 /* ---- connecting ---- */
 /* 0, or -errno when there is nothing to wait for. */
 int rdma_ini_dial(struct rdma_ini *t);
-void rdma_ini_connect_resp(struct rdma_ini *t, const struct nvme_cqe *cqe);
+void rdma_ini_connect_resp(struct rdma_ini *t, const struct nvme_cqe *cqe, const struct ibv_wc *wc);
 /* Tells the peer and lets go of the connection manager's ID. */
 void rdma_ini_hang_up(struct rdma_ini *t);
 
 /* ---- sending ---- */
-/* Work requests that the send queue must hold for @sq_size commands. */
-unsigned rdma_ini_send_size(unsigned sq_size);
+/* Work requests that the send queue must hold for the commands of @sq_size slots. */
+unsigned rdma_ini_send_size(const struct rdma_ini *t, unsigned sq_size);
 void rdma_ini_send(struct rdma_ini *t, uint16_t slot);
+/* Closes the slot's window: RDMA_WR_CLOSE tells when that is done. */
+void rdma_ini_send_close(struct rdma_ini *t, uint16_t slot);
 /* Makes the pool's memory known for requests of it: 0 or -errno. */
 int rdma_ini_use_pool(struct rdma_ini *t, const struct pool *pool);
 /* The hook for it; @arg: struct rdma_ini. */
 void rdma_ini_flush(void *arg);
-/* Sends the Connect, which is capsule 0 and belongs to no request. */
-int rdma_ini_send_connect(struct rdma_ini *t);
+/* Sends the Connect, which is capsule 0 and belongs to no request; @data: what it names. */
+int rdma_ini_send_connect(struct rdma_ini *t, const struct nvmf_connect_payload *data);
+/* Closes the window that the Connect's data was named by. Nothing waits for that: what is sent
+ * later comes after it. */
+int rdma_ini_close_connect(struct rdma_ini *t);
 /* A send request has ended well, and with it those before it. */
 void rdma_ini_sent(struct rdma_ini *t, uint64_t wr_id);
 /* The slot's command is over: whoever waits for the bounce buffer may have it. @good: read data in
@@ -130,5 +155,18 @@ void rdma_ini_sent(struct rdma_ini *t, uint64_t wr_id);
 void rdma_ini_unbounce(struct rdma_ini *t, struct rdma_ini_slot *slot, bool good);
 /* Gives the device one more buffer for a response. 0 or -errno. */
 int rdma_ini_receive(struct rdma_ini *t, unsigned i);
+
+/* ---- windows ---- */
+/* One for each slot, closed. 0 or -errno; fini is right after a failure and without any too. */
+int rdma_ini_windows_init(struct rdma_ini *t);
+void rdma_ini_windows_fini(struct rdma_ini *t);
+/* Makes *@wr open the window, which is closed, on @len bytes of @mr; its key is w->key then. */
+void rdma_ini_window_bind(struct rdma_window *w, struct ibv_send_wr *wr, struct ibv_mr *mr,
+			  const void *mem, uint32_t len, enum nvme_dir dir);
+/* Makes *@wr close it. */
+void rdma_ini_window_close(const struct rdma_window *w, struct ibv_send_wr *wr);
+/* What the response @wc has done to the window: 0 it is closed, 1 it is still open, -EPROTO the
+ * controller has invalidated some other key. */
+int rdma_ini_window_answered(struct rdma_ini *t, struct rdma_window *w, const struct ibv_wc *wc);
 
 #endif

@@ -28,7 +28,8 @@ TABLES = {
     ("config_upstream.c", "fields"): "UPSTREAMS",
 }
 # Sub-sections of UPSTREAMS
-KINDS = {"NETWORK": "Over a network", "TCP": "Over TCP", "FILE_KIND": "Of files"}
+KINDS = {"NETWORK": "Over a network", "TCP": "Over TCP", "RDMA": "Over RDMA",
+         "FILE_KIND": "Of files"}
 TABLE = re.compile(r"^static const struct cfg_field (\w+)\[\] = \{\n(.*?)^\};$", re.M | re.S)
 FIELD = re.compile(r'\{(?:\.name = )?"(\w+)",\s*(?:\.type = )?(CFG_\w+)(.*?)\},\n', re.S)
 WORDS = re.compile(r'^static const struct cfg_word (\w+)\[\] = \{\s*\{"([^"]*)"', re.M)
@@ -136,6 +137,8 @@ class Docs(StackTest):
                 ("Over a network", lambda o: self.with_upstream(dict(o, transport="rdma")),
                  "$.subsystems[0].upstreams[0]"),
                 ("Over TCP", lambda o: self.with_upstream(dict(o, transport="tcp")),
+                 "$.subsystems[0].upstreams[0]"),
+                ("Over RDMA", lambda o: self.with_upstream(dict(o, transport="rdma")),
                  "$.subsystems[0].upstreams[0]"),
                 ("Of files", lambda o: self.with_upstream(dict(o, transport="file")),
                  "$.subsystems[0].upstreams[0]")):

@@ -643,14 +643,19 @@ static void test_rdma(void **state)
 			 "{\"transport\": \"rdma\", \"traddr\": \"::1\"}],\n"
 			 "\"subsystems\": [{\"nqn\": \"" TRY_NQN "\", \"upstreams\": [\n"
 			 "{\"transport\": \"rdma\", \"name\": \"r\", \"traddr\": \"::2\", "
-			 "\"nqn\": \"" TRY_NQN ":b\", \"keep_alive_tmo\": 2},"
+			 "\"nqn\": \"" TRY_NQN ":b\", \"keep_alive_tmo\": 2, "
+			 "\"register_always\": true},"
+			 "{\"transport\": \"rdma\", \"name\": \"s\", \"traddr\": \"::3\", "
+			 "\"nqn\": \"" TRY_NQN ":b\"},"
 			 "{\"transport\": \"tcp\", \"name\": \"t\", \"traddr\": \"::2\", "
 			 "\"nqn\": \"" TRY_NQN ":b\"}]}]}");
 
 	assert_ptr_equal(cfg->listeners[0].transport, &tgt_tcp);
 	assert_ptr_equal(cfg->listeners[1].transport, &tgt_rdma);
 	assert_ptr_equal(cfg->subsystems[0].upstreams[0].mp.transport, &ini_rdma);
-	assert_ptr_equal(cfg->subsystems[0].upstreams[1].mp.transport, &ini_tcp);
+	assert_true(cfg->subsystems[0].upstreams[0].mp.register_always);
+	assert_false(cfg->subsystems[0].upstreams[1].mp.register_always);
+	assert_ptr_equal(cfg->subsystems[0].upstreams[2].mp.transport, &ini_tcp);
 	assert_int_equal(addr_port(&cfg->subsystems[0].upstreams[0].mp.addr), 4420);
 	assert_int_equal(cfg->subsystems[0].upstreams[0].mp.keep_alive_tmo, 2 * NSEC_PER_SEC);
 	try_refused("{\"listeners\": [{\"transport\": \"rdma\", \"traddr\": \"::1\"},\n"
@@ -670,7 +675,7 @@ static void test_keys_of_the_other_kind(void **state)
 		"trsvcid",	 "host_traddr",	     "hostnqn",		"hostid",
 		"discovery",	 "nr_io_queues",     "keep_alive_tmo",	"reconnect_delay",
 		"ctrl_loss_tmo", "fast_io_fail_tmo", "connect_timeout", "hdr_digest",
-		"data_digest",	 "traddr",
+		"data_digest",	 "traddr",	     "register_always",
 	};
 	static const char *const file[] = {
 		"path",	 "size",   "block_size", "uuid",      "nguid",
@@ -683,6 +688,8 @@ static void test_keys_of_the_other_kind(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(file); i++)
 		try_refused_with(TRY_TCP, file[i], "null",
 				 "does not fit transport \"tcp\", expected not to be there");
+	try_refused_with(TRY_TCP, "register_always", "true",
+			 "does not fit transport \"tcp\", expected not to be there");
 }
 
 /* One run tells all. */

@@ -121,6 +121,7 @@ class RdmaTest(unittest.TestCase):
         self.link_add("rxe0", "eth0")
         self.link_add("rxe1", "up0")
         self.vm.run("dmesg -c >/dev/null; rm -rf /run/state/* /run/disk")
+        self.rdma_upstream = {}  # more of its configuration
         self.expected_dmesg = "$^"
         self.addCleanup(self.clean)
 
@@ -182,6 +183,8 @@ class RdmaTest(unittest.TestCase):
 
     def upstream(self, kind, **more):
         transport = kind.split("-")[1]
+        if transport == "rdma":
+            more = dict(self.rdma_upstream, **more)
         return dict({"name": kind, "nqn": BACK_NQN, "keep_alive_tmo": 4, "reconnect_delay": 0.5,
                      "connect_timeout": 30},
                     **self.at(transport, PORTS[kind], UPSTREAMS[transport][1]), **more)
@@ -282,6 +285,7 @@ class RdmaTest(unittest.TestCase):
 
     def test_little_memory(self):
         """One worker with the least memory: data in scattered segments, and everybody waits."""
+        self.rdma_upstream = {"register_always": True}
         self.gateway("nvmet-rdma", config={"memory_mib": 4, "workers": 1, "requests": 64})
         self.connect()
         fio = self.load()
@@ -389,6 +393,7 @@ class RdmaTest(unittest.TestCase):
         self.cut_nvmet("rdma")
 
     def test_cut_nvmet_tcp_host(self):
+        self.rdma_upstream = {"register_always": True}
         self.cut_nvmet("tcp")
 
     def cut_files(self, host):
@@ -397,6 +402,7 @@ class RdmaTest(unittest.TestCase):
             ("file-rdma", self.link_deleted)))
 
     def test_cut_files_rdma_host(self):
+        self.rdma_upstream = {"register_always": True}
         self.cut_files("rdma")
 
     def test_cut_files_tcp_host(self):
