@@ -23,8 +23,13 @@ enum rdma_tgt_phase {
 	RDMA_TGT_CLOSED,
 };
 
-/* tx->kind: what a request waits to have sent */
-enum rdma_tgt_tx { RDMA_TX_READ, RDMA_TX_ANSWER, RDMA_TX_LEFT };
+/* tx->kind: what a request waits to have sent. tx->done counts its work requests that are out. */
+enum rdma_tgt_tx {
+	RDMA_TX_READ,
+	RDMA_TX_DATA, /* of a read, before the answer */
+	RDMA_TX_ANSWER,
+	RDMA_TX_LEFT,
+};
 
 /* A work request's ID is the request, or for a receive buffer its number, with this below it. */
 enum rdma_tgt_wr { RDMA_TGT_RECV, RDMA_TGT_READ, RDMA_TGT_ANSWER };
@@ -86,7 +91,7 @@ struct rdma_tgt {
 	struct pool_waiter fetch_waiter; /* segments for the oldest fetch */
 	unsigned parked;		 /* fetches that wait */
 
-	/* work requests, in order; answers go before reads */
+	/* work requests, in order; what goes to the host before what comes from it */
 	struct tx_list answers, reads;
 	unsigned sq_free;
 	unsigned read_sges;	     /* pieces of memory that one read can fill */
@@ -145,6 +150,8 @@ unsigned rdma_tgt_send_size(unsigned depth);
 void rdma_tgt_queue(struct rdma_tgt *t, struct request *req, enum rdma_tgt_tx kind);
 /* Takes back what has not left: true. */
 bool rdma_tgt_unqueue(struct rdma_tgt *t, struct request *req);
+/* How far a read's data may leave before its answer; 0: nothing new to speak of. */
+uint32_t rdma_tgt_early_end(struct request *req);
 void rdma_tgt_flush(void *arg);
 /* A read or an answer has ended well. */
 void rdma_tgt_read_done(struct rdma_tgt *t, struct request *req);

@@ -91,12 +91,18 @@ void rdma_tgt_answer(struct rdma_tgt *t, struct request *req)
 {
 	req->tgt_state = TGT_REQ_COMPLETING;
 	fill_response(t, req);
+	/* What was to go before it goes with it. */
+	rdma_tgt_unqueue(t, req);
 	rdma_tgt_queue(t, req, RDMA_TX_ANSWER);
 }
 
-/* The data leaves whole, with the answer. */
 void rdma_tgt_progress(struct request *req)
 {
+	struct rdma_tgt *t = rdma_tgt_of_qp(req->tgt);
+
+	if (t->phase == RDMA_TGT_UP && req->tgt_state == TGT_REQ_EXECUTING && !req->ttx.queued &&
+	    rdma_tgt_early_end(req))
+		rdma_tgt_queue(t, req, RDMA_TX_DATA);
 }
 
 /* The connection is about to close: what the device may still touch is given back after that. */

@@ -115,6 +115,7 @@ static void orphan_requests(struct rdma_tgt *t)
 			rdma_tgt_release(t, req);
 			continue;
 		}
+		rdma_tgt_unqueue(t, req);
 		TAILQ_REMOVE(&t->qp.requests, req, tgt_link);
 		req->tgt = NULL;
 	}

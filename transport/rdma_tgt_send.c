@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * NVMe/RDMA as target: work requests. A write's data is fetched by RDMA READ; a read's data goes
- * out by RDMA WRITE with the response behind it in the same chain, which the device keeps in order.
- * Only the last of a chain tells when it is done. All of a turn leaves with one ring of the
- * doorbell.
+ * out by RDMA WRITE, what is there of a large one at once and the rest with the response behind it,
+ * all of which the device keeps in order. Only the response tells when it is done, for what went
+ * before it too. All of a turn leaves with one ring of the doorbell.
  *
  * What the send queue or the depth of reads does not take waits here, in order.
  */
@@ -15,6 +15,10 @@
 
 #define CHAIN	  (REQUEST_MAX_SEGS + 16)
 #define CHAIN_SGE 256u
+
+/* Read data leaves before all of it is here in pieces of this; a power of two. */
+#define CUT_THROUGH (64u * 1024)
+static_assert(CUT_THROUGH % SEG_SIZE == 0);
 
 /* Two for each command and all of one whose data is in as many pieces as can be, one by one. */
 unsigned rdma_tgt_send_size(unsigned depth)
@@ -59,7 +63,8 @@ bool rdma_tgt_unqueue(struct rdma_tgt *t, struct request *req)
 /* ---- pieces of data ---- */
 
 /* Memory that lies behind each other in one registration counts as one piece. */
-static uint32_t piece_at(const struct rdma_tgt *t, const struct request *req, uint32_t off)
+static uint32_t piece_at(const struct rdma_tgt *t, const struct request *req, uint32_t off,
+			 uint32_t end)
 {
 	uint32_t seg = off >> SEG_SHIFT, len = SEG_SIZE;
 	size_t chunk = rdma_mem_index(t->mem, req->segs[seg]);
@@ -70,14 +75,15 @@ static uint32_t piece_at(const struct rdma_tgt *t, const struct request *req, ui
 		seg++;
 		len += SEG_SIZE;
 	}
-	return len < req->data_len - off ? len : req->data_len - off;
+	return len < end - off ? len : end - off;
 }
 
-static unsigned pieces(const struct rdma_tgt *t, const struct request *req)
+static unsigned pieces(const struct rdma_tgt *t, const struct request *req, uint32_t off,
+		       uint32_t end)
 {
 	unsigned n = 0;
 
-	for (uint32_t off = 0; off < req->data_len; off += piece_at(t, req, off))
+	for (; off < end; off += piece_at(t, req, off, end))
 		n++;
 	return n;
 }
@@ -87,18 +93,40 @@ static unsigned sges_max(const struct rdma_tgt *t, const struct request *req)
 	return req->dir == NVME_DIR_H2C ? t->read_sges : t->q.size.sge;
 }
 
-/* Work requests that move its data. */
-static unsigned transfers(const struct rdma_tgt *t, const struct request *req)
+/* Work requests that move its data [off, end); @off is where a segment begins. */
+static unsigned transfers(const struct rdma_tgt *t, const struct request *req, uint32_t off,
+			  uint32_t end)
 {
 	unsigned max = sges_max(t, req);
 
-	return (pieces(t, req) + max - 1) / max;
+	return (pieces(t, req, off, end) + max - 1) / max;
 }
 
 /* Whether the answer carries data: reads that went well. */
 static bool has_data(const struct request *req)
 {
 	return req->dir == NVME_DIR_C2H && req->data_len && !nvme_cqe_status(&req->cqe);
+}
+
+/*
+ * What left of an earlier attempt is written again. The device may have read it, or read it again,
+ * from segments that the new attempt fills; so the host's memory may be a mixture of both, until
+ * what is behind it in the queue has overwritten it and the answer says that it may be looked at.
+ */
+static void drop_earlier(struct request *req)
+{
+	if (req->sent_of != req->submitted)
+		req->sent = 0;
+	req->sent_of = req->submitted;
+}
+
+uint32_t rdma_tgt_early_end(struct request *req)
+{
+	uint32_t end = req->filled & ~(CUT_THROUGH - 1);
+
+	drop_earlier(req);
+	/* With all of it here the answer is near, and takes the rest along. */
+	return req->filled < req->data_len && end > req->sent ? end : 0;
 }
 
 /* ---- chains ---- */
@@ -130,7 +158,7 @@ static void add_sge(struct chain *c, struct ibv_send_wr *wr, const void *mem, ui
 
 /* The last one; NULL: memory cannot be registered. */
 static struct ibv_send_wr *add_transfers(struct rdma_tgt *t, struct chain *c, struct request *req,
-					 enum ibv_wr_opcode opcode)
+					 enum ibv_wr_opcode opcode, uint32_t off, uint32_t end)
 {
 	struct ibv_send_wr *wr = NULL;
 	const struct ibv_mr *mr;
@@ -138,13 +166,13 @@ static struct ibv_send_wr *add_transfers(struct rdma_tgt *t, struct chain *c, st
 	uint32_t len;
 
 	rdma_wire_get_keyed(&req->sqe.sgl, &d);
-	for (uint32_t off = 0; off < req->data_len; off += len) {
+	for (; off < end; off += len) {
 		if (!wr || (unsigned)wr->num_sge == sges_max(t, req)) {
 			wr = add(c, opcode);
 			wr->wr.rdma.remote_addr = d.addr + off;
 			wr->wr.rdma.rkey = d.key;
 		}
-		len = piece_at(t, req, off);
+		len = piece_at(t, req, off, end);
 		mr = rdma_mem_of(t->mem, req->segs[off >> SEG_SHIFT]);
 		if (!mr)
 			return NULL;
@@ -155,12 +183,21 @@ static struct ibv_send_wr *add_transfers(struct rdma_tgt *t, struct chain *c, st
 
 static int add_read(struct rdma_tgt *t, struct chain *c, struct request *req)
 {
-	struct ibv_send_wr *wr = add_transfers(t, c, req, IBV_WR_RDMA_READ);
+	struct ibv_send_wr *wr = add_transfers(t, c, req, IBV_WR_RDMA_READ, 0, req->data_len);
 
 	if (!wr)
 		return -ENOMEM;
 	wr->send_flags = IBV_SEND_SIGNALED;
 	wr->wr_id = (uintptr_t)req | RDMA_TGT_READ;
+	return 0;
+}
+
+static int add_early(struct rdma_tgt *t, struct chain *c, struct request *req, uint32_t end)
+{
+	if (!add_transfers(t, c, req, IBV_WR_RDMA_WRITE, req->sent, end))
+		return -ENOMEM;
+	stat_add(&t->qp.tx_bytes, end - req->sent);
+	req->sent = end;
 	return 0;
 }
 
@@ -191,11 +228,8 @@ static int add_answer(struct rdma_tgt *t, struct chain *c, struct request *req)
 	struct ibv_send_wr *wr;
 	struct rdma_data d = {.invalidate = false};
 
-	if (has_data(req)) {
-		if (!add_transfers(t, c, req, IBV_WR_RDMA_WRITE))
-			return -ENOMEM;
-		stat_add(&t->qp.tx_bytes, req->data_len);
-	}
+	if (has_data(req) && add_early(t, c, req, req->data_len))
+		return -ENOMEM;
 	*cqe = req->cqe;
 	if (req->sqe.sgl.type == NVME_SGL_KEYED_INV)
 		rdma_wire_get_keyed(&req->sqe.sgl, &d);
@@ -225,9 +259,39 @@ static int make_room(struct rdma_tgt *t, struct chain *c, unsigned n, unsigned s
 	return c->n + n > CHAIN || c->sges + sges > CHAIN_SGE ? post(t, c) : 0;
 }
 
-static unsigned answer_size(const struct rdma_tgt *t, const struct request *req)
+/* The request's next @n work requests are about to be added. */
+static int take_room(struct rdma_tgt *t, struct chain *c, struct request *req, unsigned n)
 {
-	return (has_data(req) ? transfers(t, req) : 0) + 1;
+	int e = make_room(t, c, n, REQUEST_MAX_SEGS + 1);
+
+	dequeue(t, req);
+	t->sq_free -= n;
+	req->ttx.done += n;
+	return e;
+}
+
+/* Nothing says that these are done but their answer: there must be room left for any one of those.
+ */
+static int flush_early(struct rdma_tgt *t, struct chain *c, struct request *req)
+{
+	uint32_t end = rdma_tgt_early_end(req);
+	unsigned n = end ? transfers(t, req, req->sent, end) : 0;
+	int e;
+
+	if (!n || n + REQUEST_MAX_SEGS + 1 > t->sq_free) {
+		dequeue(t, req);
+		return 0;
+	}
+	e = take_room(t, c, req, n);
+	return e ? e : add_early(t, c, req, end);
+}
+
+static unsigned answer_size(const struct rdma_tgt *t, struct request *req)
+{
+	if (!has_data(req))
+		return 1;
+	drop_earlier(req);
+	return transfers(t, req, req->sent, req->data_len) + 1;
 }
 
 static int flush_answers(struct rdma_tgt *t, struct chain *c)
@@ -236,15 +300,19 @@ static int flush_answers(struct rdma_tgt *t, struct chain *c)
 	int e = 0;
 
 	while (!e && (tx = TAILQ_FIRST(&t->answers))) {
-		unsigned n = answer_size(t, tx->req);
+		struct request *req = tx->req;
+		unsigned n;
 
+		if (tx->kind == RDMA_TX_DATA) {
+			e = flush_early(t, c, req);
+			continue;
+		}
+		n = answer_size(t, req);
 		if (n > t->sq_free)
 			return 0;
-		e = make_room(t, c, n, REQUEST_MAX_SEGS + 1);
-		dequeue(t, tx->req);
-		t->sq_free -= n;
+		e = take_room(t, c, req, n);
 		if (!e)
-			e = add_answer(t, c, tx->req);
+			e = add_answer(t, c, req);
 	}
 	return e;
 }
@@ -255,17 +323,16 @@ static int flush_reads(struct rdma_tgt *t, struct chain *c)
 	int e = 0;
 
 	while (!e && (tx = TAILQ_FIRST(&t->reads))) {
-		unsigned n = transfers(t, tx->req);
+		struct request *req = tx->req;
+		unsigned n = transfers(t, req, 0, req->data_len);
 
 		/* More than the depth would hold up the answers behind them in the send queue. */
 		if (n > t->sq_free || (t->reading && t->reading + n > t->max_reads))
 			return 0;
-		e = make_room(t, c, n, REQUEST_MAX_SEGS);
-		dequeue(t, tx->req);
-		t->sq_free -= n;
+		e = take_room(t, c, req, n);
 		t->reading += n;
 		if (!e)
-			e = add_read(t, c, tx->req);
+			e = add_read(t, c, req);
 	}
 	return e;
 }
@@ -296,12 +363,16 @@ static void go_on(struct rdma_tgt *t)
 		loop_hook_queue(t->qp.loop, &t->flush);
 }
 
+static void has_ended(struct rdma_tgt *t, struct request *req)
+{
+	t->sq_free += req->ttx.done;
+	req->ttx.done = 0;
+}
+
 void rdma_tgt_read_done(struct rdma_tgt *t, struct request *req)
 {
-	unsigned n = transfers(t, req);
-
-	t->sq_free += n;
-	t->reading -= n;
+	t->reading -= req->ttx.done;
+	has_ended(t, req);
 	t->moved_on++;
 	go_on(t);
 	stat_add(&t->qp.rx_bytes, req->data_len);
@@ -319,7 +390,7 @@ void rdma_tgt_read_done(struct rdma_tgt *t, struct request *req)
 
 void rdma_tgt_answer_done(struct rdma_tgt *t, struct request *req)
 {
-	t->sq_free += answer_size(t, req);
+	has_ended(t, req);
 	t->answering--;
 	t->moved_on++;
 	go_on(t);

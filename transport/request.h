@@ -8,7 +8,8 @@
  *
  * Data is in pool segments. `filled` is the watermark of the producer (host for H2C, upstream for
  * C2H): bytes [0, filled) are valid. `sent` is the target side's watermark of what it has handed
- * to the host. A retry of a read resets `filled`, never `sent`.
+ * to the host. A retry of a read resets `filled`, never `sent`: where data can only leave once the
+ * rest follows, and where the device of an RDMA target puts it is written again (`sent_of`).
  */
 #ifndef TRANSPORT_REQUEST_H
 #define TRANSPORT_REQUEST_H
@@ -66,6 +67,7 @@ struct request {
 	uint32_t data_len; /* bytes that the command moves; 0 if none */
 	uint32_t filled;
 	uint32_t sent;
+	uint64_t sent_of; /* `submitted` of the attempt whose data has left, on an RDMA target */
 	uint16_t nsegs;
 	uint8_t dir; /* enum nvme_dir */
 
