@@ -98,7 +98,7 @@ deps: ## install the Debian packages of etc/packages.txt that are missing
 	@etc/deps.sh
 
 # They take what is built from $(B), and leave nothing running or lying about.
-.PHONY: demo bench failover
+.PHONY: demo bench bench-rdma failover
 demo: deps ## show the main job: a path dies under verified I/O (KEEP=1 stays up)
 	$(MAKE) -j$(JOBS) all
 	B=$(B) python3 tests/demo/demo.py
@@ -106,6 +106,10 @@ demo: deps ## show the main job: a path dies under verified I/O (KEEP=1 stays up
 bench: deps ## measure against a bare TCP relay, into docs/performance.md
 	$(MAKE) -j$(JOBS) all
 	B=$(B) python3 tests/bench/bench.py --write
+
+bench-rdma: deps ## compare with the kernel over soft-RoCE, in a guest, into docs/performance.md
+	$(MAKE) -j$(JOBS) all
+	B=$(B) python3 tests/bench/bench_rdma.py --write
 
 failover: deps ## measure what each kind of failure costs a host, into docs/failover.md
 	$(MAKE) -j$(JOBS) all

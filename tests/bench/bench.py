@@ -212,15 +212,15 @@ def machine():
     return f"{os.cpu_count()} cores ({model}), Linux {kernel}"
 
 
-def write_doc(lines):
+def write_doc(begin, end, lines):
     path = os.path.join(procs.TOP, "docs", "performance.md")
     with open(path, encoding="utf-8") as f:
         text = f.read()
-    if BEGIN not in text or END not in text:
-        raise Failed(f"docs/performance.md has no {BEGIN} and {END}")
-    head, tail = text.split(BEGIN)[0], text.split(END)[1]
+    if begin not in text or end not in text:
+        raise Failed(f"docs/performance.md has no {begin} and {end}")
+    head, tail = text.split(begin)[0], text.split(end)[1]
     with open(path, "w", encoding="utf-8") as f:
-        f.write(head + BEGIN + "\n" + "\n".join(lines) + "\n" + END + tail)
+        f.write(head + begin + "\n" + "\n".join(lines) + "\n" + end + tail)
 
 
 def main():
@@ -239,7 +239,7 @@ def main():
              f"{args.time:g} s, medians.", "", *table(results, idle)]
     print("\n".join(lines))
     if args.write:
-        write_doc(lines)
+        write_doc(BEGIN, END, lines)
         print("\nwritten to docs/performance.md")
     return 0
 

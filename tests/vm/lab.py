@@ -28,6 +28,10 @@ HOST = "10.0.2.2"  # this machine's loopback as the guest sees it
 MODULES = ("virtio_pci", "virtio_console", "virtio_net", "nvme_tcp", "ext4")
 PROGRAMS = ("nvme", "fio", "mkfs.ext4", "e2fsck")
 
+# Processors: two that run at once, or one that takes 4 ns for each instruction
+MULTI = ("-accel", "tcg,thread=multi", "-smp", "2")
+COUNTED = ("-accel", "tcg,thread=single", "-icount", "shift=2,sleep=off", "-smp", "1")
+
 
 class LabError(Exception):
     """The lab itself or a command in the guest went wrong; the message says which and how."""
@@ -232,11 +236,16 @@ def fio_jobs(status, out):
 
 
 class VM:
-    """One guest, up from __enter__ to __exit__. Its console goes to build/vm/NAME.log."""
+    """One guest, up from __enter__ to __exit__. Its console goes to build/vm/NAME.log.
+
+    With @counted its time is that of the instructions it executes, on one processor: what takes
+    twice as many takes twice as long, whatever else this machine does meanwhile.
+    """
 
     def __init__(self, name="guest", modules=(), programs=(), files=(), cmdline="", memory="1G",
-                 brought=(), drives=()):
+                 brought=(), drives=(), counted=False):
         self.name, self.modules, self.memory = name, MODULES + tuple(modules), memory
+        self.processors = COUNTED if counted else MULTI
         self.programs, self.files = PROGRAMS + tuple(programs), tuple(files)
         self.brought = tuple(brought)
         # /dev/vda and so on; what the guest writes there is gone with it
@@ -253,8 +262,8 @@ class VM:
         kernel = Kernel()
         cpio = initramfs(kernel, self.modules, self.programs, self.files, self.brought)
         self.port, guest_end = socket.socketpair()
-        argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
-                "-m", self.memory, "-nodefaults", "-display", "none", "-no-reboot",
+        argv = ["qemu-system-x86_64", *self.processors, "-cpu", "max", "-m", self.memory,
+                "-nodefaults", "-display", "none", "-no-reboot",
                 "-kernel", kernel.image, "-initrd", cpio, "-append", self.cmdline,
                 "-serial", "file:" + self.log,
                 "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",

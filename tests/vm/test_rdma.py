@@ -51,14 +51,17 @@ FIO = f"""echo $$ >/run/fio.pid; exec fio --output-format=json --disk_util=0 --d
 --offset=16m --fsync=8 --name=huge --bs=512k --iodepth=2 --offset=32m --name=odd --bs=20k \
 --iodepth=4 --offset=48m --size=15m"""
 
-NVMET = """set -e
+NVMET_SUBSYSTEM = """set -e
 cd /sys/kernel/config/nvmet
 mkdir subsystems/{nqn}
 echo 1 >subsystems/{nqn}/attr_allow_any_host
 mkdir subsystems/{nqn}/namespaces/1
 echo -n {uuid} >subsystems/{nqn}/namespaces/1/device_uuid
-echo -n /dev/ram0 >subsystems/{nqn}/namespaces/1/device_path
-echo 1 >subsystems/{nqn}/namespaces/1/enable
+echo -n {device} >subsystems/{nqn}/namespaces/1/device_path
+echo 1 >subsystems/{nqn}/namespaces/1/enable"""
+
+NVMET_PORTS = """set -e
+cd /sys/kernel/config/nvmet
 while read -r transport address service; do
 	port=ports/$service
 	mkdir $port
@@ -100,9 +103,11 @@ BAD_DMESG = re.compile(r"I/O error|I/O Cmd|Buffer I/O|BUG:|WARNING:|Call Trace|b
 class RdmaTest(unittest.TestCase):
     """One guest for all; daemons and kernel targets anew for each test."""
 
+    GUEST = {"name": "rdma"}
+
     @classmethod
     def setUpClass(cls):
-        cls.vm = VM("rdma", modules=MODULES, memory="1536M", files=PROVIDER,
+        cls.vm = VM(**cls.GUEST, modules=MODULES, memory="1536M", files=PROVIDER,
                     programs=("rdma", *map(binary, ("nvmegwd", "nvmegw", "nvmegw-bench",
                                                      "vm/rdma_hostile"))),
                     cmdline=f"brd.rd_nr=1 brd.rd_size={DISK_MIB << 10}")
@@ -114,7 +119,8 @@ class RdmaTest(unittest.TestCase):
             cls.vm.run(f"ip link add {netdev} type dummy && ip link set {netdev} up && "
                        f"ip addr add {address}/24 dev {netdev}")
         ports = [f"{t} {UPSTREAMS[t][1]} {PORTS['nvmet-' + t]}" for t in UPSTREAMS]
-        cls.vm.run(NVMET.format(nqn=BACK_NQN, uuid=UUID, ports="\n".join(ports)))
+        cls.vm.run(NVMET_SUBSYSTEM.format(nqn=BACK_NQN, uuid=UUID, device="/dev/ram0"))
+        cls.vm.run(NVMET_PORTS.format(ports="\n".join(ports)))
 
     def setUp(self):
         self.daemons = {}
