@@ -8,6 +8,7 @@ import base64
 import glob
 import hashlib
 import json
+import lzma
 import os
 import re
 import select
@@ -17,6 +18,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import zlib
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CACHE = os.path.join(TOP, "build/vm")
@@ -48,33 +50,35 @@ def sh(*argv, cwd=None):
 # ---- kernel ----
 
 class Kernel:
-    """Debian's kernel, downloaded once and unpacked in build/vm; never installed."""
+    """One of Debian's kernels, downloaded once and unpacked in build/vm; never installed."""
 
-    def __init__(self):
+    def __init__(self, series):
         os.makedirs(CACHE, exist_ok=True)
-        found = glob.glob(os.path.join(CACHE, "kernel-*"))
-        self.root = found[0] if found else self.unpack(self.download())
+        found = glob.glob(os.path.join(CACHE, f"kernel-{series}.*"))
+        self.root = found[0] if found else self.unpack(self.download(series))
         self.version, = os.listdir(os.path.join(self.root, "lib/modules"))
         self.image = os.path.join(self.root, "boot/vmlinuz-" + self.version)
 
     @staticmethod
-    def download():
-        debs = os.path.join(CACHE, "linux-image-*.deb")
+    def download(series):
+        debs = os.path.join(CACHE, f"linux-image-{series}.*.deb")
         if not glob.glob(debs):
             try:
-                Kernel.apt_get_kernel()
+                Kernel.apt_get_kernel(series)
             except LabError:  # no package lists yet, or old ones
                 sh("apt-get", "-qq", "update")
-                Kernel.apt_get_kernel()
+                Kernel.apt_get_kernel(series)
         return glob.glob(debs)[0]
 
     @staticmethod
-    def apt_get_kernel():
-        package = re.search(r"Depends: (linux-image-[0-9]\S+)",
-                            sh("apt-cache", "depends", "linux-image-amd64"))
-        if not package:
-            raise LabError("apt-cache knows no linux-image-amd64")
-        sh("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", package[1], cwd=CACHE)
+    def apt_get_kernel(series):
+        """The newest of the series: 6.1.0-NN-amd64 of Debian 12, or 6.12.NN+deb12-amd64."""
+        found = re.findall(rf"^linux-image-{re.escape(series)}\.(?:0-\d+|\d+\+deb12)-amd64$",
+                           sh("apt-cache", "pkgnames", f"linux-image-{series}."), re.M)
+        if not found:
+            raise LabError(f"apt-cache knows no Linux {series}")
+        newest = max(found, key=lambda name: [int(n) for n in re.findall(r"\d+", name)])
+        sh("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", newest, cwd=CACHE)
 
     @staticmethod
     def unpack(deb):
@@ -152,9 +156,11 @@ def initramfs(kernel, modules, programs, files, brought=()):
             shutil.copy(file, root + file)
         with open(root + "/modules", "w", encoding="ascii") as f:
             for file in modules:
-                inside = "/lib/modules/" + os.path.basename(file)
+                inside = "/lib/modules/" + os.path.basename(file).removesuffix(".xz")
                 os.makedirs(root + "/lib/modules", exist_ok=True)
-                shutil.copy(file, root + inside)
+                with (lzma.open if file.endswith(".xz") else open)(file, "rb") as module:
+                    with open(root + inside, "wb") as copy:
+                        shutil.copyfileobj(module, copy)
                 f.write(inside + "\n")
         with open(tmp + "/cpio", "wb") as f:
             names = subprocess.run(["find", "."], cwd=root, stdout=subprocess.PIPE, check=True)
@@ -240,12 +246,15 @@ class VM:
 
     With @counted its time is that of the instructions it executes, on one processor: what takes
     twice as many takes twice as long, whatever else this machine does meanwhile.
+    @cable is one end of a socket pair (datagrams) to another guest: then there is an eth1, which
+    plug() pulls out and puts in.
     """
 
     def __init__(self, name="guest", modules=(), programs=(), files=(), cmdline="", memory="1G",
-                 brought=(), drives=(), counted=False):
+                 brought=(), drives=(), counted=False, kernel="6.1", cable=None):
         self.name, self.modules, self.memory = name, MODULES + tuple(modules), memory
         self.processors = COUNTED if counted else MULTI
+        self.kernel, self.cable, self.monitor = kernel, cable, None
         self.programs, self.files = PROGRAMS + tuple(programs), tuple(files)
         self.brought = tuple(brought)
         # /dev/vda and so on; what the guest writes there is gone with it
@@ -259,9 +268,11 @@ class VM:
         self.number = 0
 
     def __enter__(self):
-        kernel = Kernel()
+        kernel = Kernel(self.kernel)
         cpio = initramfs(kernel, self.modules, self.programs, self.files, self.brought)
         self.port, guest_end = socket.socketpair()
+        self.monitor, monitor_end = socket.socketpair()
+        fds = [guest_end.fileno(), monitor_end.fileno()]
         argv = ["qemu-system-x86_64", *self.processors, "-cpu", "max", "-m", self.memory,
                 "-nodefaults", "-display", "none", "-no-reboot",
                 "-kernel", kernel.image, "-initrd", cpio, "-append", self.cmdline,
@@ -269,11 +280,18 @@ class VM:
                 "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
                 "-chardev", f"socket,id=lab,fd={guest_end.fileno()}",
                 "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=lab,name=lab",
+                "-chardev", f"socket,id=mon,fd={monitor_end.fileno()}", "-mon", "chardev=mon",
                 *self.drives]
+        if self.cable:
+            fds.append(self.cable.fileno())
+            mac = zlib.crc32(self.name.encode()).to_bytes(4, "big")[1:].hex(":")
+            argv += ["-netdev", f"dgram,id=cable,local.type=fd,local.str={self.cable.fileno()}",
+                     "-device", f"virtio-net-pci,id=eth1,netdev=cable,romfile=,mac=52:54:00:{mac}"]
         with open(self.log + ".qemu", "wb") as log:
             self.qemu = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                         pass_fds=[guest_end.fileno()])
+                                         pass_fds=fds)
         guest_end.close()
+        monitor_end.close()
         try:
             self.answer(180)
         except BaseException:
@@ -283,11 +301,16 @@ class VM:
 
     def __exit__(self, *_):
         self.port.close()  # the guest powers off when it sees this
+        self.monitor.close()
         try:
             self.qemu.wait(5)
         except subprocess.TimeoutExpired:
             self.qemu.kill()
             self.qemu.wait()
+
+    def plug(self, there):
+        """The cable is out or in: the guest's eth1 has a carrier or not."""
+        self.monitor.sendall(b"set_link eth1 %s\n" % (b"on" if there else b"off"))
 
     def receive(self, deadline):
         """More bytes into the buffer."""
