@@ -32,7 +32,7 @@ PROGRAMS = ("nvme", "fio", "mkfs.ext4", "e2fsck")
 
 # Processors: two that run at once, or one that takes 4 ns for each instruction
 MULTI = ("-accel", "tcg,thread=multi", "-smp", "2")
-COUNTED = ("-accel", "tcg,thread=single", "-icount", "shift=2,sleep=off", "-smp", "1")
+COUNTED = ("-accel", "tcg,thread=single", "-icount", "shift=2", "-smp", "1")
 
 
 class LabError(Exception):
@@ -244,8 +244,9 @@ def fio_jobs(status, out):
 class VM:
     """One guest, up from __enter__ to __exit__. Its console goes to build/vm/NAME.log.
 
-    With @counted its time is that of the instructions it executes, on one processor: what takes
-    twice as many takes twice as long, whatever else this machine does meanwhile.
+    With @counted its time is that of the instructions it executes, on one processor, and real time
+    only while it has nothing to do: what takes twice as many takes twice as long, whatever else this
+    machine does meanwhile, and no timeout in it passes because this machine has other work.
     @cable is one end of a socket pair (datagrams) to another guest: then there is an eth1, which
     plug() pulls out and puts in.
     """

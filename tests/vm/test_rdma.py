@@ -109,7 +109,8 @@ BAD_DMESG = re.compile(r"I/O error|I/O Cmd|Buffer I/O|BUG:|WARNING:|Call Trace|b
 class RdmaTest(unittest.TestCase):
     """One guest for all; daemons and kernel targets anew for each test."""
 
-    GUEST = {"name": "rdma"}
+    # Counted, for no keep-alive and no retry of soft-RoCE is to come of what else is done here.
+    GUEST = {"name": "rdma", "counted": True}
 
     @classmethod
     def setUpClass(cls):
@@ -120,8 +121,8 @@ class RdmaTest(unittest.TestCase):
                     cmdline=f"brd.rd_nr=1 brd.rd_size={DISK_MIB << 10}")
         cls.vm.__enter__()
         cls.addClassCleanup(cls.vm.__exit__)
-        # For B=build/asan: the protection domain, 16 bytes, that librdmacm made on a device that was
-        # taken away (rdma_dev.c); whole call chains, so that it is not taken for one of ours.
+        # For B=build/asan: the protection domain, 16 bytes, that librdmacm made on a device that
+        # was taken away (rdma_dev.c); whole call chains, so that none of ours is taken for it.
         cls.vm.run("mkdir -p /run/state; echo leak:librdmacm >/run/lsan")
         for netdev, address in UPSTREAMS.values():
             cls.vm.run(f"ip link add {netdev} type dummy && ip link set {netdev} up && "
@@ -472,9 +473,10 @@ class RdmaTest(unittest.TestCase):
         host_end, here = CABLE
         self.vm.run(f"ip addr add {here}/24 dev eth1; ip link set eth1 up")
         self.link_add("rxe2", "eth1")
+        self.addCleanup(self.vm.run, "rdma link delete rxe2", PATIENCE)
         self.gateway("nvmet-rdma", "nvmet-tcp", address=here)
         with VM("rdma-host", modules=HOST_MODULES, programs=("rdma",), files=PROVIDER,
-                memory="768M", kernel="6.12", cable=self.cable) as host:
+                memory="768M", kernel="6.12", cable=self.cable, counted=True) as host:
             host.run(f"ip addr add {host_end}/24 dev eth1 && ip link set eth1 up && "
                      "rdma link add rxe0 type rxe netdev eth1; mkdir /etc/nvme; "
                      f"echo {HOST_ID} >/etc/nvme/hostid; "
