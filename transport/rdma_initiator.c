@@ -153,7 +153,8 @@ static int ini_rdma_submit(struct ini_qpair *qp, struct request *req)
 		return -ENOTCONN;
 	if (!ini_room(qp))
 		return -EAGAIN;
-	if (rdma_ini_use_pool(t, req->pool)) {
+	/* One without data may be of no pool, and makes do without registered memory. */
+	if (req->data_len && rdma_ini_use_pool(t, req->pool)) {
 		rdma_ini_fail(t, -ENOMEM, "memory cannot be registered");
 		return -ENOTCONN;
 	}

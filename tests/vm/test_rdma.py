@@ -171,7 +171,8 @@ class RdmaTest(unittest.TestCase):
         self.vm.run(f"mkdir -p /run/state/{name}; cat >/run/{name}.json <<'END'\n"
                     f"{json.dumps(config)}\nEND")
         self.daemons[name] = self.vm.spawn(
-            "export LSAN_OPTIONS=suppressions=/run/lsan ASAN_OPTIONS=fast_unwind_on_malloc=0; "
+            "export LSAN_OPTIONS=suppressions=/run/lsan ASAN_OPTIONS=fast_unwind_on_malloc=0 "
+            "UBSAN_OPTIONS=print_stacktrace=1; "
             f"sh -c 'echo $$ >/run/{name}.pid; exec nvmegwd -c /run/{name}.json'")
         wait_for(lambda: "ready:" in self.daemons[name].output(), PATIENCE)
 
