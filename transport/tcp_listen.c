@@ -95,6 +95,7 @@ struct tgt_listener *tcp_listen(struct loop *control, const struct addr *addr,
 	l->ops = ops;
 	l->arg = arg;
 	l->loop = control;
+	TAILQ_INIT(&l->unopened);
 	l->fd = inherited_socket(addr);
 	if (l->fd < 0)
 		l->fd = new_socket(addr);
@@ -126,12 +127,17 @@ void *tcp_listener_arg(const struct tgt_listener *l)
 	return l->arg;
 }
 
+/* Whose handshake is not through goes too: there is nobody else to end it. */
 void tcp_unlisten(struct tgt_listener *l)
 {
+	struct tcp_tgt *t;
+
 	loop_timer_fini(&l->retry);
 	loop_fd_fini(&l->watch);
 	close(l->fd);
 	l->gone = true;
+	TAILQ_FOREACH(t, &l->unopened, unopened_link)
+		tcp_tgt_shut(t, "nobody listens any more");
 	if (!l->connections)
 		free(l);
 }

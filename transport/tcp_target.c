@@ -177,6 +177,7 @@ static void on_icreq(struct tcp_tgt *t, const struct tcp_pdu *pdu)
 	tcp_tx_queue(&t->s, tx);
 	t->phase = PHASE_UP;
 	t->opened = true;
+	TAILQ_REMOVE(&t->qp.listener->unopened, t, unopened_link);
 	t->qp.listener->ops->opened(&t->qp);
 }
 
@@ -377,6 +378,7 @@ void tcp_tgt_new(struct tgt_listener *l, int fd, const struct sockaddr_storage *
 	loop_hook_init(&t->event, on_hook, t);
 	atomic_init(&t->refs, 1);
 	l->connections++;
+	TAILQ_INSERT_TAIL(&l->unopened, t, unopened_link);
 	tcp_sock_options(fd);
 	tcp_sock_init(&t->s, l->loop, fd, &sock_ops, &t->qp.rx_bytes, &t->qp.tx_bytes);
 	t->s.rules.target = true;

@@ -41,7 +41,8 @@ struct tgt_listener {
 	struct loop_timer retry;
 	int fd;
 	unsigned connections;
-	bool gone; /* unlisten() was called: freed with the last connection */
+	TAILQ_HEAD(, tcp_tgt) unopened; /* those that nobody else knows of yet */
+	bool gone;			/* unlisten() was called: freed with the last connection */
 };
 
 /* Writes without a slot, a ring: see tcp_tgt_stash.c. */
@@ -58,6 +59,7 @@ struct tcp_tgt {
 	struct tgt_qpair qp;
 	struct tcp_sock s;
 	enum tcp_tgt_phase phase;
+	TAILQ_ENTRY(tcp_tgt) unopened_link;
 	bool opened;
 	bool leave;	   /* the Connect's response has left: time to move */
 	struct loop *next; /* where to */

@@ -140,7 +140,7 @@ void tcp_tgt_do_close(struct tcp_tgt *t)
 	if (t->opened)
 		t->qp.listener->ops->closed(&t->qp, t->reason);
 	else
-		log_debug(TCP, "connection ended early: %s", t->reason);
+		TAILQ_REMOVE(&t->qp.listener->unopened, t, unopened_link);
 	orphan_requests(t);
 	fetch_quota_release(t->quota);
 	cid_map_fini(&t->cids);

@@ -119,6 +119,14 @@ class HostileHost(StackTest):
 
     # ---- Connect ----
 
+    def test_silent_until_the_end(self):
+        """The daemon does not wait for it, nor forget it: tearDown() looks at how it ends."""
+        for said in (b"", icreq()[:20]):
+            h = Host(self.port, b"")
+            self.addCleanup(h.sock.close)
+            h.send(said)
+        self.works()
+
     def test_connect_refusals(self):
         bad = 0x4182  # Connect Invalid Parameters, DNR
         for kwargs, want in [
