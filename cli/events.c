@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "cli/client.h"
@@ -64,42 +63,40 @@ static void print_notification(const struct watch *w, const json_t *line)
 
 /* ---- waiting ---- */
 
-/* Readable once somebody wants the end. */
-static int signals_open(void)
+/*
+ * Somebody wants the end. At once, as it may be in the middle of writing to a pipe that nobody
+ * reads; what has been printed of whole events was flushed.
+ */
+static void on_signal(int number)
 {
-	sigset_t set;
-	int fd;
+	_exit(0);
+}
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+static void set_signals(void)
+{
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
 	signal(SIGPIPE, SIG_IGN);
-	fd = signalfd(-1, &set, SFD_CLOEXEC);
-	if (fd < 0)
-		abort();
-	return fd;
 }
 
 enum wait { WAIT_MORE, WAIT_END, WAIT_FAILED };
 
-/* The end is wanted when somebody says so, or when whoever reads what is printed has had enough. */
-static enum wait wait_for_more(const struct client *c, int signals)
+/* The end is wanted when whoever reads what is printed has had enough. */
+static enum wait wait_for_more(const struct client *c)
 {
 	struct pollfd fds[] = {
 		{.fd = client_fd(c), .events = POLLIN},
-		{.fd = signals, .events = POLLIN},
 		{.fd = STDOUT_FILENO}, /* for the end of a pipe alone */
 	};
 
 	if (fflush(stdout))
 		return errno == EPIPE ? WAIT_END : WAIT_FAILED;
-	if (poll(fds, 3, -1) < 0)
+	if (poll(fds, 2, -1) < 0)
 		return errno == EINTR ? WAIT_MORE : WAIT_FAILED;
-	return fds[1].revents || fds[2].revents & POLLERR ? WAIT_END : WAIT_MORE;
+	return fds[1].revents & POLLERR ? WAIT_END : WAIT_MORE;
 }
 
-static int follow(const struct watch *w, int signals)
+static int follow(const struct watch *w)
 {
 	json_t *line;
 
@@ -108,7 +105,7 @@ static int follow(const struct watch *w, int signals)
 			print_notification(w, line);
 			json_decref(line);
 		}
-		switch (wait_for_more(w->client, signals)) {
+		switch (wait_for_more(w->client)) {
 		case WAIT_END:
 			return 0;
 		case WAIT_FAILED:
@@ -141,14 +138,9 @@ static int subscribe(const struct watch *w, json_t *params)
 /* Takes over @params. */
 static int watch(const struct watch *w, json_t *params)
 {
-	int status = subscribe(w, params), signals;
+	int status = subscribe(w, params);
 
-	if (status)
-		return status;
-	signals = signals_open();
-	status = follow(w, signals);
-	close(signals);
-	return status;
+	return status ? status : follow(w);
 }
 
 int events_run(const struct options *o, json_t *params)
@@ -156,6 +148,7 @@ int events_run(const struct options *o, json_t *params)
 	struct watch w = {.o = o, .client = client_open(o->socket)};
 	int status = w.client ? 0 : EXIT_UNREACHABLE;
 
+	set_signals();
 	if (!status && o->output == OUTPUT_CSV)
 		status = csv_begin(&w.csv, w.client, "events.subscribe", "events");
 	if (!status)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """nvmegw events: what is told, and how it ends."""
+import fcntl
 import json
 import signal
 import socket
 import subprocess
+import sys
+import termios
 import unittest
 
 import schema
@@ -126,14 +129,30 @@ class Events(StackTest):
             s.settimeout(60)
             s.recv(65536)
 
+    def much_happens(self):
+        requests = "".join(json.dumps({"jsonrpc": "2.0", "method": "policy.set",
+                                       "params": {"policy": "numa"}}) + "\n" for _ in range(20000))
+        self.talk(requests + json.dumps({"jsonrpc": "2.0", "id": 1, "method": "version"}) + "\n")
+
+    def test_interrupted_while_nobody_reads(self):
+        """In the middle of writing to a full pipe."""
+        p = self.watch("-o", "json", "--last", "1")
+        p.stdout.readline()
+        self.much_happens()
+
+        def waiting():
+            count = fcntl.ioctl(p.stdout, termios.FIONREAD, bytes(4))
+            return int.from_bytes(count, sys.byteorder)
+        wait_for(lambda: waiting() > 60000)
+        p.send_signal(signal.SIGINT)
+        self.ended(p, 0)
+
     def test_stopped_for_a_while(self):
         """A subscriber that takes nothing holds nobody up, and learns what it has lost."""
         p = self.watch("-o", "json", "--last", "1")
         p.stdout.readline()
         p.send_signal(signal.SIGSTOP)
-        requests = "".join(json.dumps({"jsonrpc": "2.0", "method": "policy.set",
-                                       "params": {"policy": "numa"}}) + "\n" for _ in range(20000))
-        self.talk(requests + json.dumps({"jsonrpc": "2.0", "id": 1, "method": "version"}) + "\n")
+        self.much_happens()
         p.send_signal(signal.SIGCONT)
         for line in p.stdout:
             if "lost" in json.loads(line):
