@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/complain.h"
 #include "cli/member.h"
 #include "cli/text.h"
 
@@ -118,8 +119,15 @@ int csv_begin(struct csv *csv, struct client *c, const char *method, const char 
 	if (rows)
 		schema = json_object_get(json_object_get(schema, "properties"), rows);
 	csv->columns = columns_of(schema);
-	print_header(csv);
-	return 0;
+	if (json_object_size(csv->columns)) {
+		print_header(csv);
+		return 0;
+	}
+	complain("%s has no columns that are always the same, and therefore no CSV; --output json "
+		 "has all",
+		 method);
+	csv_end(csv);
+	return EXIT_USAGE;
 }
 
 static void print_row(const struct csv *csv, const json_t *row)
@@ -150,4 +158,5 @@ void csv_end(struct csv *csv)
 {
 	json_decref(csv->columns);
 	json_decref(csv->methods);
+	*csv = (struct csv){0};
 }

@@ -21,7 +21,7 @@ struct csv {
  * @rows: the member of its result that has the rows; NULL: the result itself
  *
  * It is the daemon's schema that says which columns there are, so that they are the same whatever
- * the rows are. 0 or an exit status.
+ * the rows are. 0, or an exit status when there is no CSV: then it has been said why.
  */
 int csv_begin(struct csv *csv, struct client *c, const char *method, const char *rows);
 /* One row, or one for each element of an array. */

@@ -151,6 +151,12 @@ class Cli(StackTest):
         self.assertEqual((header[0], rows), ("nsid", []))
         self.assertIn("uuid", header)
 
+    def test_no_csv_of_a_document(self):
+        self.one_path()
+        out = self.cli("-o", "csv", "config", "show", check=False)
+        self.assertEqual((out.returncode, out.stdout), (2, ""))
+        self.assertIn("no CSV", out.stderr)
+
     def test_csv_quotes(self):
         """What peers call themselves, with all that CSV and terminals care about."""
         self.one_path()
