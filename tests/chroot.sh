@@ -11,8 +11,8 @@ chmod 755 "$root" # apt's own user looks in
 # Newest first: /dev/pts is in /dev. Nothing is removed below a mount that would not go.
 clean_up()
 {
-	for dir in dev/pts dev/shm dev sys proc; do
-		mountpoint -q "$root/$dir" && umount "$root/$dir"
+	for dir in run/netns dev/pts dev/shm dev sys proc; do
+		mountpoint -q "$root/$dir" && umount -R "$root/$dir"
 	done
 	while mountpoint -q "$root"; do
 		umount "$root" || break

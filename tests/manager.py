@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What systemd is to a daemon, for the tests: it holds the listening sockets, and is told things."""
+import contextlib
+import fcntl
 import os
 import select
 import socket
@@ -7,6 +9,19 @@ import subprocess
 import time
 
 from procs import Failed
+
+
+@contextlib.contextmanager
+def taken(limit):
+    """All file descriptors below the limit are in use: nothing that the child needs is there."""
+    fds = [os.open(os.devnull, os.O_RDONLY)]
+    while fds[-1] < limit:
+        fds.append(os.open(os.devnull, os.O_RDONLY))
+    try:
+        yield
+    finally:
+        for fd in fds:
+            os.close(fd)
 
 
 class Manager:
@@ -35,14 +50,13 @@ class Manager:
 
         def pass_sockets():
             # High first: the places 3.. may be taken by the sockets themselves.
-            high = [os.dup2(s.fileno(), 100 + n, inheritable=False)
-                    for n, s in enumerate(self.sockets)]
+            high = [fcntl.fcntl(s, fcntl.F_DUPFD_CLOEXEC, 100) for s in self.sockets]
             for n, fd in enumerate(high):
                 os.dup2(fd, 3 + n)
 
         # Only the child knows its process ID.
         argv = ["sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh", *argv]
-        with open(self.p.path(name + ".log"), "ab") as log:
+        with open(self.p.path(name + ".log"), "ab") as log, taken(3 + count):
             proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
                                     preexec_fn=pass_sockets, pass_fds=range(3, 3 + count))
         proc.name = name
