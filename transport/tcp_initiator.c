@@ -94,9 +94,10 @@ static void give_back_all(struct tcp_ini *t, int error)
 static void close_sock(struct tcp_ini *t)
 {
 	t->qp.live = false;
-	tcp_ini_connect_fini(t);
+	/* The socket may still hold the Connect, or part of it. */
 	if (t->has_sock && t->s.fd >= 0)
 		tcp_sock_close(&t->s, t->term, t->term_len);
+	tcp_ini_connect_fini(t);
 }
 
 /* For the admin qpair only: the others leave the same way, and are on loops with other work. */

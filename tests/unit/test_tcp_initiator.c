@@ -423,6 +423,23 @@ static void test_hangup_while_connecting(void **state)
 	assert_int_equal(seen.lost, 0);
 }
 
+/* Between its ICResp and our Connect, which then cannot leave. */
+static void test_reset_before_connect(void **state)
+{
+	struct linger at_once = {.l_onoff = 1};
+	uint8_t ic[TCP_IC_LEN];
+
+	dial();
+	get(ic, sizeof(ic));
+	put(ic, tcp_put_ic(ic, TCP_ICRESP, 0, false, false, MAX_H2C));
+	assert_int_equal(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)), 0);
+	close(peer);
+	peer = -1;
+	UNTIL(seen.connected);
+	assert_int_not_equal(seen.error, 0);
+	assert_int_equal(seen.lost, 0);
+}
+
 static void test_close_while_connecting(void **state)
 {
 	static struct heard h;
@@ -1067,6 +1084,7 @@ int main(void)
 		T(test_connect_refused_by_tcp),
 		T(test_connect_timeout),
 		T(test_hangup_while_connecting),
+		T(test_reset_before_connect),
 		T(test_close_while_connecting),
 		T(test_digests_refused),
 		T(test_bad_params),
