@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """What systemd is to a daemon, for the tests: it holds the listening sockets, and is told things."""
-import contextlib
 import fcntl
 import os
 import select
@@ -9,19 +8,6 @@ import subprocess
 import time
 
 from procs import Failed
-
-
-@contextlib.contextmanager
-def taken(limit):
-    """All file descriptors below the limit are in use: nothing that the child needs is there."""
-    fds = [os.open(os.devnull, os.O_RDONLY)]
-    while fds[-1] < limit:
-        fds.append(os.open(os.devnull, os.O_RDONLY))
-    try:
-        yield
-    finally:
-        for fd in fds:
-            os.close(fd)
 
 
 class Manager:
@@ -48,17 +34,17 @@ class Manager:
         count = len(self.sockets)
         env = dict(os.environ, NOTIFY_SOCKET=self.p.path("notify.sock"), LISTEN_FDS=str(count), **env)
 
-        def pass_sockets():
-            # High first: the places 3.. may be taken by the sockets themselves.
-            high = [fcntl.fcntl(s, fcntl.F_DUPFD_CLOEXEC, 100) for s in self.sockets]
-            for n, fd in enumerate(high):
-                os.dup2(fd, 3 + n)
-
+        # The shell puts them where they belong. Between fork and exec of ours nothing may be done with
+        # low numbers: they may be what subprocess needs there, or what threads leave behind.
+        high = [fcntl.fcntl(s, fcntl.F_DUPFD_CLOEXEC, 100) for s in self.sockets]
+        moves = " ".join(f"{3 + n}<&{fd} {fd}<&-" for n, fd in enumerate(high))
         # Only the child knows its process ID.
-        argv = ["sh", "-c", 'export LISTEN_PID=$$; exec "$@"', "sh", *argv]
-        with open(self.p.path(name + ".log"), "ab") as log, taken(3 + count):
+        argv = ["bash", "-c", f'export LISTEN_PID=$$; exec "$@" {moves}', "bash", *argv]
+        with open(self.p.path(name + ".log"), "ab") as log:
             proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
-                                    preexec_fn=pass_sockets, pass_fds=range(3, 3 + count))
+                                    pass_fds=high)
+        for fd in high:
+            os.close(fd)
         proc.name = name
         self.p.running.append(proc)
         if not self.told("READY=1", 15):
