@@ -333,10 +333,17 @@ static unsigned choose_worker(const struct controller *c)
 	return best;
 }
 
+static void place(struct host_queue *q, unsigned worker)
+{
+	q->worker = worker;
+	q->placed = true;
+	q->gw->workers[worker].queues++;
+}
+
 void controller_add_queue(struct controller *c, struct host_queue *q, uint16_t qid)
 {
-	q->worker = choose_worker(c);
-	q->gw->workers[q->worker].queues++;
+	if (!q->placed)
+		place(q, choose_worker(c));
 	q->mp = c->ss->mp;
 	q->limits = c->limits;
 	q->acre = &c->acre;
@@ -368,7 +375,6 @@ static void io_queue_gone(struct host_queue *q)
 
 	add_queue_totals(&c->gone, q);
 	add_queue_totals(&c->ss->gone, q);
-	q->gw->workers[q->worker].queues--;
 	c->queues[q->qid] = NULL;
 	if (--c->nr_queues == 0 && c->resetting)
 		reset_done(c);
@@ -387,6 +393,8 @@ static void queue_gone(void *arg)
 	struct host_queue *q = arg;
 
 	q->qp = NULL;
+	if (q->placed)
+		q->gw->workers[q->worker].queues--;
 	if (!q->ctrl)
 		stranger_gone(q);
 	else if (q->qid)
@@ -394,6 +402,27 @@ static void queue_gone(void *arg)
 	else
 		q->ctrl->admin = NULL;
 	queue_put(q);
+}
+
+/* Whose controller it will be is not known yet; but hosts connect their queues one by one. */
+static struct loop *on_place(void *arg)
+{
+	const struct gateway *gw = ((const struct gw_listener *)arg)->gw;
+	unsigned best = 0;
+
+	for (unsigned w = 1; w < gw->nr_workers; w++)
+		if (gw->workers[w].queues < gw->workers[best].queues)
+			best = w;
+	return gw->workers[best].loop;
+}
+
+static unsigned worker_of(const struct gateway *gw, const struct loop *loop)
+{
+	unsigned w = 0;
+
+	while (gw->workers[w].loop != loop)
+		w++;
+	return w;
 }
 
 static void on_opened(struct tgt_qpair *qp)
@@ -409,6 +438,8 @@ static void on_opened(struct tgt_qpair *qp)
 	q->peer = qp->peer;
 	q->local = qp->local;
 	qp->priv = q;
+	if (qp->home)
+		place(q, worker_of(q->gw, qp->home));
 	TAILQ_INSERT_TAIL(&q->gw->strangers, q, link);
 	q->gw->nr_strangers++;
 	if (q->gw->stopping)
@@ -462,6 +493,7 @@ static void on_closed(struct tgt_qpair *qp, const char *reason)
 }
 
 const struct tgt_ops gateway_tgt_ops = {
+	.place = on_place,
 	.opened = on_opened,
 	.command = on_command,
 	.data_ready = on_data_ready,

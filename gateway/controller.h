@@ -50,6 +50,7 @@ struct host_queue {
 	uint16_t qid;
 	unsigned refs;	      /* the connection, and messages on their way */
 	unsigned worker;      /* index; for I/O queues */
+	bool placed;	      /* it counts there */
 	bool closing;	      /* control has asked for the end */
 	struct tgt_qpair *qp; /* NULL: control knows that it has gone */
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #include "transport/loop.h"
 #include "transport/pool.h"
 #include "transport/rdma_cm.h"
+#include "transport/rdma_qp.h"
 
 #define VENDOR_RXE 0xffffffu
 #define CHUNK_MIN  (4u << 20) /* a power of two of REQUEST_MAX_DATA */
@@ -27,6 +29,7 @@ struct rdma_dev {
 	SLIST_HEAD(, rdma_mem) pools[RDMA_ROLES];
 	unsigned refs;
 	bool removed;
+	atomic_bool tells_last;
 	/* on control, which watches over the device */
 	bool watched;
 	struct loop_fd watch;
@@ -66,13 +69,17 @@ static void on_async(void *arg, unsigned events)
 	while (!ibv_get_async_event(dev->verbs, &e)) {
 		enum ibv_event_type type = e.event_type;
 
-		/* At once: the end of a queue pair waits for its events to be acknowledged. */
+		/* The end of a queue pair waits for its events to be acknowledged: till then it is
+		 * there, and no longer. */
+		rdma_qp_note(&e);
 		ibv_ack_async_event(&e);
 		if (type == IBV_EVENT_DEVICE_FATAL) {
 			pthread_mutex_lock(&lock);
 			mark_removed(dev);
 			pthread_mutex_unlock(&lock);
 		}
+		if (type == IBV_EVENT_QP_LAST_WQE_REACHED)
+			atomic_store_explicit(&dev->tells_last, true, memory_order_relaxed);
 		/* What concerns a queue pair is seen there, by its completions and by the CM. */
 		if (type == IBV_EVENT_DEVICE_FATAL || type == IBV_EVENT_CQ_ERR ||
 		    type == IBV_EVENT_PORT_ERR)
@@ -238,6 +245,13 @@ struct rdma_dev *rdma_dev_get(struct rdma_cm_id *id)
 	return dev;
 }
 
+void rdma_dev_hold(struct rdma_dev *dev)
+{
+	pthread_mutex_lock(&lock);
+	dev->refs++;
+	pthread_mutex_unlock(&lock);
+}
+
 void rdma_dev_put(struct rdma_dev *dev)
 {
 	struct loop *loop;
@@ -313,11 +327,28 @@ bool rdma_dev_has_windows(const struct rdma_dev *dev)
 	       (IBV_DEVICE_MEM_WINDOW_TYPE_2A | IBV_DEVICE_MEM_WINDOW_TYPE_2B);
 }
 
+bool rdma_dev_tells_last(const struct rdma_dev *dev)
+{
+	return atomic_load_explicit(&dev->tells_last, memory_order_relaxed);
+}
+
 unsigned rdma_dev_inv_flags(const struct rdma_dev *dev)
 {
 	/* Soft-RoCE hands user space the kernel's own value for it, which stands for something else
 	 * here, though for nothing that a reliable connection has. */
 	return IBV_WC_WITH_INV | (dev->attr.vendor_id == VENDOR_RXE ? IBV_WC_IP_CSUM_OK : 0);
+}
+
+struct ibv_mr *rdma_dev_register(struct rdma_dev *dev, enum rdma_role role, void *mem, size_t len)
+{
+	struct ibv_mr *mr = ibv_reg_mr(dev->pd[role], mem, len, access_flags(dev, role));
+
+	if (!mr)
+		log_ratelimited(LOG_ERR,
+				"RDMA device %s: cannot register %zu bytes of memory: %s%s",
+				ibv_get_device_name(dev->verbs->device), len, strerror(errno),
+				errno == ENOMEM ? " (see the limit of locked memory)" : "");
+	return mr;
 }
 
 /* ---- pools ---- */
@@ -359,13 +390,7 @@ struct ibv_mr *rdma_mem_register(struct rdma_mem *m, size_t i)
 
 	pthread_mutex_lock(&lock);
 	if (!m->mr[i])
-		m->mr[i] = ibv_reg_mr(m->dev->pd[m->role], (void *)(m->base + off), len,
-				      access_flags(m->dev, m->role));
-	if (!m->mr[i])
-		log_ratelimited(LOG_ERR,
-				"RDMA device %s: cannot register %zu bytes of memory: %s%s",
-				ibv_get_device_name(m->dev->verbs->device), len, strerror(errno),
-				errno == ENOMEM ? " (see the limit of locked memory)" : "");
+		m->mr[i] = rdma_dev_register(m->dev, m->role, (void *)(m->base + off), len);
 	pthread_mutex_unlock(&lock);
 	return m->mr[i];
 }
@@ -414,17 +439,10 @@ void rdma_stop(void)
 
 /* ---- a queue pair's own memory ---- */
 
-static void hold(struct rdma_dev *dev)
-{
-	pthread_mutex_lock(&lock);
-	dev->refs++;
-	pthread_mutex_unlock(&lock);
-}
-
 int rdma_slab_init(struct rdma_slab *s, struct rdma_dev *dev, enum rdma_role role, size_t len)
 {
 	*s = (struct rdma_slab){.dev = dev, .len = len};
-	hold(dev);
+	rdma_dev_hold(dev);
 	s->mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (s->mem == MAP_FAILED) {
 		int e = errno;
@@ -433,7 +451,7 @@ int rdma_slab_init(struct rdma_slab *s, struct rdma_dev *dev, enum rdma_role rol
 		rdma_slab_fini(s);
 		return -e;
 	}
-	s->mr = ibv_reg_mr(dev->pd[role], s->mem, len, access_flags(dev, role));
+	s->mr = rdma_dev_register(dev, role, s->mem, len);
 	if (!s->mr) {
 		int e = errno;
 

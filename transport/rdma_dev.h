@@ -43,6 +43,8 @@ void rdma_stop(void);
  * be closed with the last ID on a device that was removed.
  */
 struct rdma_dev *rdma_dev_get(struct rdma_cm_id *id);
+/* One more count of it. */
+void rdma_dev_hold(struct rdma_dev *dev);
 void rdma_dev_put(struct rdma_dev *dev);
 /* The connection manager says that the device of @id is being taken away: nobody else gets it, and
  * it is closed after the last put. */
@@ -53,6 +55,8 @@ const struct ibv_device_attr *rdma_dev_attr(const struct rdma_dev *dev);
 struct ibv_pd *rdma_dev_pd(const struct rdma_dev *dev, enum rdma_role role);
 /* Whether it has memory windows of type 2: RDMA_WINDOWS can be had. */
 bool rdma_dev_has_windows(const struct rdma_dev *dev);
+/* Whether it was ever seen to say that a queue pair takes no more from a shared receive queue. */
+bool rdma_dev_tells_last(const struct rdma_dev *dev);
 /* The flags of a completion of which any says that the peer has invalidated a key. */
 unsigned rdma_dev_inv_flags(const struct rdma_dev *dev);
 /*
@@ -71,6 +75,10 @@ struct rdma_mem {
 	size_t chunk; /* bytes; a multiple of what segments of a run lie in */
 	struct ibv_mr *mr[RDMA_CHUNKS];
 };
+
+/* Memory of the caller's as a domain knows it, for ibv_dereg_mr(); NULL with errno after logging
+ * why. */
+struct ibv_mr *rdma_dev_register(struct rdma_dev *dev, enum rdma_role role, void *mem, size_t len);
 
 /* NULL with errno. */
 struct rdma_mem *rdma_dev_mem(struct rdma_dev *dev, enum rdma_role role, const struct pool *pool);

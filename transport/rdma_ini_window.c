@@ -35,12 +35,9 @@ int rdma_ini_windows_init(struct rdma_ini *t)
  */
 void rdma_ini_windows_fini(struct rdma_ini *t)
 {
-	struct ibv_qp_attr attr = {.qp_state = IBV_QPS_ERR};
-
 	if (!t->windows)
 		return;
-	if (t->q.qp)
-		ibv_modify_qp(t->q.qp, &attr, IBV_QP_STATE);
+	rdma_qp_flush(&t->q);
 	for (unsigned i = 0; i < t->qp.sq_size; i++) {
 		struct rdma_window *w = &t->slots[i].window;
 

@@ -11,22 +11,40 @@
 #define BATCH	 16u
 #define PER_TURN 128u /* completions of one queue before others get their turn */
 
+/* When a peer that found no buffer sends again: 0.64 ms (IB 9.7.5.2.8). Left to the connection
+ * manager it is 655 ms. */
+#define RNR_TIMER 12u
+
 /* ---- completions ---- */
+
+/* False: there are no more at present. */
+static bool take_batch(struct rdma_qp *q)
+{
+	struct ibv_wc wc[BATCH];
+	int n = ibv_poll_cq(q->cq, BATCH, wc);
+
+	for (int i = 0; i < n; i++) {
+		if (!q->dead)
+			q->ops->done(q, &wc[i]);
+		else if (q->ops->late)
+			q->ops->late(q, &wc[i]);
+	}
+	return n == (int)BATCH;
+}
 
 /* Empties the queue, or goes on in the next turn. */
 static void drain(struct rdma_qp *q)
 {
-	struct ibv_wc wc[BATCH];
-
-	for (unsigned taken = 0; taken < PER_TURN; taken += BATCH) {
-		int n = ibv_poll_cq(q->cq, BATCH, wc);
-
-		for (int i = 0; i < n && !q->dead; i++)
-			q->ops->done(q, &wc[i]);
-		if (n < (int)BATCH || q->dead)
+	for (unsigned taken = 0; taken < PER_TURN; taken += BATCH)
+		if (!take_batch(q) || q->dead)
 			return;
-	}
 	loop_hook_queue(q->loop, &q->more);
+}
+
+void rdma_qp_reap(struct rdma_qp *q)
+{
+	while (q->cq && take_batch(q))
+		;
 }
 
 static void on_more(void *arg)
@@ -69,7 +87,7 @@ static int make_cq(struct rdma_qp *q, unsigned entries)
 	flags = fcntl(q->channel->fd, F_GETFL);
 	if (flags < 0 || fcntl(q->channel->fd, F_SETFL, flags | O_NONBLOCK))
 		return -errno;
-	q->cq = ibv_create_cq(verbs, (int)entries, NULL, q->channel, 0);
+	q->cq = ibv_create_cq(verbs, (int)entries, q, q->channel, 0);
 	return q->cq ? 0 : -errno;
 }
 
@@ -77,12 +95,14 @@ static int make_qp(struct rdma_qp *q, enum rdma_role role)
 {
 	const struct ibv_device_attr *attr = rdma_dev_attr(q->dev);
 	struct ibv_qp_init_attr init = {
+		.qp_context = q,
 		.send_cq = q->cq,
 		.recv_cq = q->cq,
+		.srq = q->size.srq,
 		.qp_type = IBV_QPT_RC,
 		.cap = {.max_send_wr = q->size.send,
-			.max_recv_wr = q->size.recv,
-			.max_recv_sge = 1},
+			.max_recv_wr = q->size.srq ? 0 : q->size.recv,
+			.max_recv_sge = q->size.srq ? 0 : 1},
 	};
 
 	if (q->size.send > (unsigned)attr->max_qp_wr || q->size.recv > (unsigned)attr->max_qp_wr)
@@ -108,8 +128,11 @@ static int to_state(struct rdma_qp *q, struct rdma_cm_id *id, enum ibv_qp_state 
 
 	if (rdma_init_qp_attr(id, &attr, &mask))
 		return -errno;
-	if (state == IBV_QPS_RTR && responder != RDMA_MAX_RESP_RES)
-		attr.max_dest_rd_atomic = responder;
+	if (state == IBV_QPS_RTR) {
+		if (responder != RDMA_MAX_RESP_RES)
+			attr.max_dest_rd_atomic = responder;
+		attr.min_rnr_timer = RNR_TIMER;
+	}
 	if (state == IBV_QPS_RTS)
 		attr.max_rd_atomic = reads;
 	e = ibv_modify_qp(q->qp, &attr, mask);
@@ -171,6 +194,32 @@ void rdma_qp_stop(struct rdma_qp *q)
 	q->dead = true;
 	if (q->loop)
 		rdma_qp_detach(q);
+}
+
+void rdma_qp_flush(struct rdma_qp *q)
+{
+	struct ibv_qp_attr attr = {.qp_state = IBV_QPS_ERR};
+
+	if (q->qp)
+		ibv_modify_qp(q->qp, &attr, IBV_QP_STATE);
+}
+
+void rdma_qp_note(const struct ibv_async_event *e)
+{
+	struct rdma_qp *q;
+
+	switch (e->event_type) {
+	case IBV_EVENT_QP_LAST_WQE_REACHED:
+		q = e->element.qp->qp_context;
+		atomic_store_explicit(&q->last_taken, true, memory_order_release);
+		break;
+	case IBV_EVENT_CQ_ERR:
+		q = e->element.cq->cq_context;
+		atomic_store_explicit(&q->overrun, true, memory_order_release);
+		break;
+	default:
+		break;
+	}
 }
 
 void rdma_qp_fini(struct rdma_qp *q)

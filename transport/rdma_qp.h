@@ -14,6 +14,8 @@
 #ifndef TRANSPORT_RDMA_QP_H
 #define TRANSPORT_RDMA_QP_H
 
+#include <stdatomic.h>
+
 #include <rdma/rdma_cma.h>
 
 #include "transport/loop.h"
@@ -24,6 +26,8 @@ struct rdma_qp;
 struct rdma_qp_ops {
 	/* A work request has ended, well or not. */
 	void (*done)(struct rdma_qp *q, const struct ibv_wc *wc);
+	/* The same, after rdma_qp_stop(); may be NULL. */
+	void (*late)(struct rdma_qp *q, const struct ibv_wc *wc);
 };
 
 /* What is asked for; init lowers it to what there is, as far as that is said here. */
@@ -31,6 +35,7 @@ struct rdma_qp_size {
 	unsigned send, recv; /* work requests, at least */
 	unsigned sge;	     /* per send request; lowered */
 	unsigned inlined;    /* bytes; 0 when there is no such thing */
+	struct ibv_srq *srq; /* where receives are taken from, or NULL */
 };
 
 struct rdma_qp {
@@ -44,7 +49,10 @@ struct rdma_qp {
 	struct loop_hook more;
 	struct rdma_qp_size size;
 	unsigned unacked; /* events of the channel */
-	bool dead;	  /* stopped: no more callbacks */
+	bool dead;	  /* stopped: no more done() */
+	/* Control writes what the device has told of it, any loop reads. */
+	atomic_bool last_taken; /* it takes nothing more from the shared receive queue */
+	atomic_bool overrun;	/* completions were lost */
 };
 
 /* Zeroed. In state INIT, watched by @loop; the caller's count of @dev becomes its own. 0 or -errno;
@@ -57,8 +65,14 @@ int rdma_qp_init(struct rdma_qp *q, struct loop *loop, struct rdma_dev *dev, str
  * completions not yet taken are lost.
  */
 void rdma_qp_fini(struct rdma_qp *q);
-/* No more callbacks. */
+/* Nothing but late() is called any more. */
 void rdma_qp_stop(struct rdma_qp *q);
+/* All work requests end; for one that was stopped. */
+void rdma_qp_flush(struct rdma_qp *q);
+/* Takes all completions that there are, by late(). */
+void rdma_qp_reap(struct rdma_qp *q);
+/* What a device has to say of one; it must be there till the event is acknowledged. Any loop. */
+void rdma_qp_note(const struct ibv_async_event *e);
 
 /*
  * Ready to receive and to send, with the peer that the connection manager has met. @responder:

@@ -12,21 +12,13 @@
 
 /* ---- receiving ---- */
 
-int rdma_tgt_receive(struct rdma_tgt *t, unsigned i)
+/* The device has the buffer again. */
+static void give(struct rdma_tgt *t, uint64_t wr_id)
 {
-	struct ibv_sge sge = {
-		.addr = (uintptr_t)rdma_tgt_buffer(t, i),
-		.length = (uint32_t)(sizeof(struct nvme_sqe) + t->icd),
-		.lkey = t->slab.mr->lkey,
-	};
-	struct ibv_recv_wr wr = {
-		.wr_id = (uint64_t)i << RDMA_TGT_WR_BITS | RDMA_TGT_RECV,
-		.sg_list = &sge,
-		.num_sge = 1,
-	};
-	struct ibv_recv_wr *bad;
+	int e = rdma_rx_give(t->rx, t->q.qp, wr_id);
 
-	return -ibv_post_recv(t->q.qp, &wr, &bad);
+	if (e)
+		rdma_tgt_shut(t, "cannot receive: %s", strerror(-e));
 }
 
 /* The command gets a status from here; the gateway never sees it. */
@@ -75,12 +67,11 @@ static void take_in_capsule(struct request *req, const uint8_t *data, const stru
 static bool take(struct rdma_tgt *t, const struct rdma_arrival *a)
 {
 	struct pool *pool = loop_pool(t->qp.loop);
-	const uint8_t *buf = rdma_tgt_buffer(t, a->i);
+	const uint8_t *buf = rdma_rx_buffer(t->rx, a->wr_id);
 	uint32_t icd = a->len - (uint32_t)sizeof(struct nvme_sqe);
 	struct request *req = pool_get(pool);
 	struct rdma_data d;
 	uint16_t status;
-	int e;
 
 	if (!req) {
 		pool_wait(pool, &t->rx_waiter);
@@ -105,9 +96,7 @@ static bool take(struct rdma_tgt *t, const struct rdma_arrival *a)
 		take_in_capsule(req, buf + sizeof(req->sqe), &d);
 	else
 		request_free_data(req);
-	e = rdma_tgt_receive(t, a->i);
-	if (e)
-		rdma_tgt_shut(t, "cannot receive: %s", strerror(-e));
+	give(t, a->wr_id);
 	if (status)
 		refuse(t, req, status);
 	else
@@ -141,20 +130,39 @@ static void run_arrived(struct rdma_tgt *t)
 	}
 }
 
+/* What is wrong with it; NULL: nothing. */
+static const char *implausible(const struct rdma_tgt *t, const struct rdma_arrival *a)
+{
+	if (a->len < sizeof(struct nvme_sqe))
+		return "a capsule of less than 64 bytes";
+	return t->arrived_n < t->depth ? NULL : "more commands than the queue has entries";
+}
+
 static void on_received(struct rdma_tgt *t, const struct ibv_wc *wc)
 {
-	struct rdma_arrival a = {(uint16_t)(wc->wr_id >> RDMA_TGT_WR_BITS), wc->byte_len};
+	struct rdma_arrival a = {wc->wr_id, wc->byte_len};
+	const char *wrong = implausible(t, &a);
 
-	if (t->phase >= RDMA_TGT_CLOSING)
-		return;
-	if (a.len < sizeof(struct nvme_sqe)) {
-		rdma_tgt_shut(t, "protocol error of the host: a capsule of %u bytes", a.len);
+	if (t->phase >= RDMA_TGT_CLOSING) {
+		give(t, a.wr_id);
 		return;
 	}
-	/* It holds: there are as many buffers as places here. */
+	if (wrong) {
+		give(t, a.wr_id);
+		rdma_tgt_shut(t, "protocol error of the host: %s", wrong);
+		return;
+	}
 	t->arrived[(t->arrived_head + t->arrived_n++) % t->depth] = a;
 	if (!t->rx_waiter.queued)
 		run_arrived(t);
+}
+
+void rdma_tgt_drop_arrived(struct rdma_tgt *t)
+{
+	for (; t->arrived_n; t->arrived_n--) {
+		give(t, t->arrived[t->arrived_head].wr_id);
+		t->arrived_head = (uint16_t)((t->arrived_head + 1) % t->depth);
+	}
 }
 
 static void on_rx_room(void *arg)
@@ -164,6 +172,15 @@ static void on_rx_room(void *arg)
 
 /* ---- completions ---- */
 
+/* Of a queue pair that ends; others may be waiting for the buffer. */
+static void on_late(struct rdma_qp *q, const struct ibv_wc *wc)
+{
+	struct rdma_tgt *t = rdma_tgt_of_q(q);
+
+	if (t->rx->srq && (wc->wr_id & RDMA_TGT_WR_MASK) == RDMA_TGT_RECV)
+		give(t, wc->wr_id);
+}
+
 static void on_done(struct rdma_qp *q, const struct ibv_wc *wc)
 {
 	struct rdma_tgt *t = rdma_tgt_of_q(q);
@@ -171,6 +188,7 @@ static void on_done(struct rdma_qp *q, const struct ibv_wc *wc)
 		(struct request *)(uintptr_t)(wc->wr_id & ~(uint64_t)RDMA_TGT_WR_MASK);
 
 	if (wc->status) {
+		on_late(q, wc);
 		/* The first of them says why; all that is flushed behind it says nothing. */
 		rdma_tgt_shut(t, "%s",
 			      wc->status == IBV_WC_WR_FLUSH_ERR ? "closed by the host"
@@ -190,7 +208,7 @@ static void on_done(struct rdma_qp *q, const struct ibv_wc *wc)
 	}
 }
 
-const struct rdma_qp_ops rdma_tgt_qp_ops = {.done = on_done};
+const struct rdma_qp_ops rdma_tgt_qp_ops = {.done = on_done, .late = on_late};
 
 /* ---- from loop to loop ---- */
 

@@ -13,6 +13,7 @@
 #include "transport/pool.h"
 #include "transport/rdma_cm.h"
 #include "transport/rdma_qp.h"
+#include "transport/rdma_rx.h"
 #include "transport/target.h"
 
 enum rdma_tgt_phase {
@@ -31,10 +32,11 @@ enum rdma_tgt_tx {
 	RDMA_TX_LEFT,
 };
 
-/* A work request's ID is the request, or for a receive buffer its number, with this below it. */
+/* A work request's ID is the request, or for a receive what rdma_rx.h has it be, with this below
+ * it.
+ */
 enum rdma_tgt_wr { RDMA_TGT_RECV, RDMA_TGT_READ, RDMA_TGT_ANSWER };
-#define RDMA_TGT_WR_BITS 2u
-#define RDMA_TGT_WR_MASK ((1u << RDMA_TGT_WR_BITS) - 1)
+#define RDMA_TGT_WR_MASK ((1u << RDMA_RX_BITS) - 1)
 
 /* States of our own besides enum request_state. The gateway has answered while the host's data is
  * still being read; the answer leaves after that. */
@@ -57,7 +59,7 @@ struct tgt_listener {
 
 /* A capsule that has come and waits. */
 struct rdma_arrival {
-	uint16_t i; /* receive buffer */
+	uint64_t wr_id; /* of the receive */
 	uint32_t len;
 };
 
@@ -74,14 +76,12 @@ struct rdma_tgt {
 	struct rdma_cm_id *id; /* control's */
 	uint16_t asked_qid;    /* of the private data */
 
-	/* receive buffers, one for each entry of the SQ, then the responses */
-	struct rdma_slab slab;
-	uint16_t depth;
-	uint32_t icd;	 /* bytes of in-capsule data that a buffer takes */
-	size_t buf_size; /* of one */
-	struct rdma_arrival *arrived;
+	uint16_t depth; /* entries of the SQ */
+	struct rdma_rx own_rx, *rx;
+	struct rdma_arrival *arrived; /* depth of them */
 	uint16_t arrived_head, arrived_n;
-	struct rdma_mem *mem; /* of the loop's pool */
+	struct rdma_slab responses; /* where they do not go inline */
+	struct rdma_mem *mem;	    /* of the loop's pool */
 
 	struct tgt_req_list outgoing; /* answered by the gateway, or never seen by it */
 	struct cid_map cids;
@@ -99,10 +99,13 @@ struct rdma_tgt {
 	uint64_t moved_on, mark;     /* requests that ended; how many at the last look */
 	bool may_invalidate;	     /* the device can send with invalidate */
 	unsigned answering;	     /* answers queued or out */
-	unsigned responses;	     /* that ever left */
+	unsigned answered;	     /* that ever left */
 
-	bool graceful; /* answers may still leave before it closes */
-	bool hasten;   /* they had their time */
+	bool graceful;	   /* answers may still leave before it closes */
+	bool hasten;	   /* they had their time */
+	bool draining;	   /* buffers that others use too are coming back */
+	uint64_t patience; /* till when */
+	unsigned kept;	   /* of them that may not have */
 	char reason[128];
 };
 
@@ -114,11 +117,6 @@ static inline struct rdma_tgt *rdma_tgt_of_qp(struct tgt_qpair *qp)
 static inline struct rdma_tgt *rdma_tgt_of_q(struct rdma_qp *q)
 {
 	return (struct rdma_tgt *)((char *)q - offsetof(struct rdma_tgt, q));
-}
-
-static inline uint8_t *rdma_tgt_buffer(const struct rdma_tgt *t, unsigned i)
-{
-	return t->slab.mem + i * t->buf_size;
 }
 
 /* ---- listeners (control) ---- */
@@ -141,8 +139,8 @@ extern const struct tgt_transport tgt_rdma;
 /* Waiters, timer: what a connection has of its loop. */
 void rdma_tgt_join_loop(struct rdma_tgt *t, struct loop *loop);
 void rdma_tgt_on_hook(void *arg);
-/* Gives the device receive buffer @i. 0 or -errno. */
-int rdma_tgt_receive(struct rdma_tgt *t, unsigned i);
+/* The buffers of capsules that wait go back to the device, unseen. */
+void rdma_tgt_drop_arrived(struct rdma_tgt *t);
 
 /* ---- work requests ---- */
 /* Entries of the send queue for a queue of @depth commands. */
@@ -176,6 +174,10 @@ void rdma_tgt_close(struct tgt_qpair *qp, const char *reason);
 void rdma_tgt_over(struct rdma_tgt *t, const char *reason);
 /* From the hook, in RDMA_TGT_CLOSING. */
 void rdma_tgt_do_close(struct rdma_tgt *t);
+/* With the queue pair gone: what only this connection has; and, on control, its part of what it has
+ * with others. */
+void rdma_tgt_free_buffers(struct rdma_tgt *t);
+void rdma_tgt_leave_buffers(struct rdma_tgt *t);
 /* The request is done with, whatever its state: back to the pool. */
 void rdma_tgt_release(struct rdma_tgt *t, struct request *req);
 /* Lets go of what belongs to the loop: timer, hooks, and places in its lines. */

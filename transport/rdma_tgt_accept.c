@@ -32,21 +32,35 @@ static void set_addr(struct addr *a, const struct sockaddr *sa)
 	memcpy(&a->ss, sa, a->len);
 }
 
+static uint32_t in_capsule_max(const struct rdma_tgt *t)
+{
+	return t->asked_qid ? t->qp.listener->cfg.in_capsule_data : 0;
+}
+
+/* I/O queues take from the buffers of the worker that they are for, where there are any. */
+static void find_shared_buffers(struct rdma_tgt *t, struct rdma_dev *dev)
+{
+	struct rdma_rx *rx = NULL;
+
+	if (t->qp.home)
+		rx = rdma_rx_join(dev, t->qp.home, in_capsule_max(t), t->depth);
+	if (rx)
+		t->rx = rx;
+}
+
 /* Memory for capsules as they arrive, and for responses where they do not go inline. */
 static int make_buffers(struct rdma_tgt *t)
 {
-	size_t len;
 	int e = 0;
 
-	t->icd = t->asked_qid ? t->qp.listener->cfg.in_capsule_data : 0;
-	t->buf_size = (sizeof(struct nvme_sqe) + t->icd + 63) & ~(size_t)63;
-	len = t->depth * t->buf_size + t->q.size.send * sizeof(struct nvme_cqe);
 	t->arrived = calloc(t->depth, sizeof(t->arrived[0]));
 	if (!t->arrived)
 		return -ENOMEM;
-	e = rdma_slab_init(&t->slab, t->q.dev, RDMA_TARGET, len);
-	for (unsigned i = 0; !e && i < t->depth; i++)
-		e = rdma_tgt_receive(t, i);
+	if (!t->q.size.inlined)
+		e = rdma_slab_init(&t->responses, t->q.dev, RDMA_TARGET,
+				   t->q.size.send * sizeof(struct nvme_cqe));
+	if (!e && !t->rx->srq)
+		e = rdma_rx_init(&t->own_rx, t->q.dev, t->q.qp, t->depth, in_capsule_max(t));
 	return e;
 }
 
@@ -67,6 +81,8 @@ static int make_queue(struct rdma_tgt *t, const struct rdma_cm_note *note)
 	attr = rdma_dev_attr(dev);
 	if (size.send > (unsigned)attr->max_qp_wr)
 		size.send = (unsigned)attr->max_qp_wr;
+	find_shared_buffers(t, dev);
+	size.srq = t->rx->srq;
 	e = rdma_qp_init(&t->q, t->qp.loop, dev, note->id, RDMA_TARGET, &size, &rdma_tgt_qp_ops);
 	if (e)
 		return e;
@@ -116,8 +132,8 @@ static void free_early(struct rdma_tgt *t)
 {
 	rdma_tgt_leave_loop(t);
 	rdma_qp_fini(&t->q);
-	rdma_slab_fini(&t->slab);
-	free(t->arrived);
+	rdma_tgt_free_buffers(t);
+	rdma_tgt_leave_buffers(t);
 	free(t);
 }
 
@@ -143,6 +159,9 @@ static struct rdma_tgt *make(struct tgt_listener *l, const struct rdma_cm_note *
 	atomic_init(&t->refs, 1);
 	t->depth = (uint16_t)(r->hsqsize + 1);
 	t->asked_qid = r->qid;
+	t->rx = &t->own_rx;
+	if (r->qid && l->ops->place)
+		t->qp.home = l->ops->place(l->arg);
 	rdma_tgt_join_loop(t, l->loop);
 	return t;
 }

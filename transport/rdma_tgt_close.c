@@ -17,6 +17,15 @@
 /* How long answers on their way out may hold up an end that the gateway asked for. */
 #define GRACE (500 * NSEC_PER_MSEC)
 
+/*
+ * A queue pair in error tells of every buffer that it has taken from the shared receive queue, and
+ * then that it takes no more, which is looked for this often. Soft-RoCE of Linux 6.1 does the
+ * former at once and never the latter.
+ */
+#define DRAIN_LOOK	 (2 * NSEC_PER_MSEC)
+#define DRAIN_MAX	 (1 * NSEC_PER_SEC)
+#define DRAIN_MAX_SILENT (50 * NSEC_PER_MSEC)
+
 static void shut(struct rdma_tgt *t, bool graceful, const char *fmt, va_list ap)
 {
 	if (t->phase >= RDMA_TGT_CLOSING) {
@@ -69,6 +78,7 @@ static void forget(void *arg)
 	rdma_disconnect(t->id);
 	rdma_destroy_id(t->id);
 	t->id = NULL;
+	rdma_tgt_leave_buffers(t);
 	rdma_listener_put(t->qp.listener);
 	unref(t);
 }
@@ -121,11 +131,56 @@ static void orphan_requests(struct rdma_tgt *t)
 	}
 }
 
+void rdma_tgt_free_buffers(struct rdma_tgt *t)
+{
+	rdma_rx_fini(&t->own_rx);
+	rdma_slab_fini(&t->responses);
+	free(t->arrived);
+	t->arrived = NULL;
+}
+
+void rdma_tgt_leave_buffers(struct rdma_tgt *t)
+{
+	if (t->rx->srq)
+		rdma_rx_leave(t->rx, t->depth, t->kept);
+}
+
+/* Buffers that others use too come back first. False: not all have; the timer looks again. */
+static bool drained(struct rdma_tgt *t)
+{
+	uint64_t now = loop_now(t->qp.loop);
+	bool last, tells;
+
+	if (!t->rx->srq)
+		return true;
+	tells = rdma_dev_tells_last(t->q.dev);
+	if (!t->draining) {
+		t->draining = true;
+		t->patience = now + (tells ? DRAIN_MAX : DRAIN_MAX_SILENT);
+		rdma_qp_stop(&t->q);
+		rdma_qp_flush(&t->q);
+		rdma_tgt_drop_arrived(t);
+	}
+	last = atomic_load_explicit(&t->q.last_taken, memory_order_acquire);
+	rdma_qp_reap(&t->q);
+	if (!last && now < t->patience) {
+		loop_timer_arm(&t->timer, DRAIN_LOOK);
+		return false;
+	}
+	if (atomic_load_explicit(&t->q.overrun, memory_order_acquire))
+		t->kept = t->depth;
+	else if (!last && tells)
+		t->kept = 1;
+	return true;
+}
+
 void rdma_tgt_do_close(struct rdma_tgt *t)
 {
 	struct request *req;
 
 	if (t->graceful && t->answering && !t->hasten)
+		return;
+	if (!drained(t))
 		return;
 	rdma_qp_fini(&t->q);
 	rdma_tgt_leave_loop(t);
@@ -133,9 +188,7 @@ void rdma_tgt_do_close(struct rdma_tgt *t)
 		rdma_tgt_release(t, req);
 	t->qp.listener->ops->closed(&t->qp, t->reason);
 	orphan_requests(t);
-	rdma_slab_fini(&t->slab);
-	free(t->arrived);
-	t->arrived = NULL;
+	rdma_tgt_free_buffers(t);
 	cid_map_fini(&t->cids);
 	t->phase = RDMA_TGT_CLOSED;
 	if (t->qp.loop == t->qp.listener->loop)

@@ -201,12 +201,17 @@ static int add_early(struct rdma_tgt *t, struct chain *c, struct request *req, u
 	return 0;
 }
 
-/* There are as many places as the send queue has entries, and those end in order. */
-static struct nvme_cqe *next_response(struct rdma_tgt *t)
+/* Memory that the device sends the response from; inline it has a copy at once. There are as many
+ * places as the send queue has entries, and those end in order. */
+static const struct nvme_cqe *response(struct rdma_tgt *t, const struct request *req)
 {
-	struct nvme_cqe *all = (struct nvme_cqe *)rdma_tgt_buffer(t, t->depth);
+	struct nvme_cqe *cqe;
 
-	return &all[t->responses++ % t->q.size.send];
+	if (t->q.size.inlined)
+		return &req->cqe;
+	cqe = (struct nvme_cqe *)t->responses.mem + t->answered++ % t->q.size.send;
+	*cqe = req->cqe;
+	return cqe;
 }
 
 /*
@@ -224,22 +229,22 @@ static void has_left(struct rdma_tgt *t, struct request *req)
 
 static int add_answer(struct rdma_tgt *t, struct chain *c, struct request *req)
 {
-	struct nvme_cqe *cqe = next_response(t);
+	bool inlined = t->q.size.inlined;
 	struct ibv_send_wr *wr;
 	struct rdma_data d = {.invalidate = false};
 
 	if (has_data(req) && add_early(t, c, req, req->data_len))
 		return -ENOMEM;
-	*cqe = req->cqe;
 	if (req->sqe.sgl.type == NVME_SGL_KEYED_INV)
 		rdma_wire_get_keyed(&req->sqe.sgl, &d);
 	wr = add(c, d.invalidate && t->may_invalidate ? IBV_WR_SEND_WITH_INV : IBV_WR_SEND);
 	if (wr->opcode == IBV_WR_SEND_WITH_INV)
 		wr->invalidate_rkey = d.key;
-	add_sge(c, wr, cqe, sizeof(*cqe), t->slab.mr->lkey);
-	wr->send_flags = IBV_SEND_SIGNALED | (t->q.size.inlined ? IBV_SEND_INLINE : 0);
+	add_sge(c, wr, response(t, req), sizeof(struct nvme_cqe),
+		inlined ? 0 : t->responses.mr->lkey);
+	wr->send_flags = IBV_SEND_SIGNALED | (inlined ? IBV_SEND_INLINE : 0);
 	wr->wr_id = (uintptr_t)req | RDMA_TGT_ANSWER;
-	stat_add(&t->qp.tx_bytes, sizeof(*cqe));
+	stat_add(&t->qp.tx_bytes, sizeof(struct nvme_cqe));
 	has_left(t, req);
 	return 0;
 }

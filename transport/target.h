@@ -25,6 +25,12 @@ struct tgt_listener;
 
 /* Gateway callbacks, on the loop that owns the qpair. */
 struct tgt_ops {
+	/*
+	 * Optional: the worker loop that a new I/O qpair will be moved to; @arg is the listener's.
+	 * opened() follows with it in qp->home, or nothing does. Asked by transports that have to
+	 * know before the Connect.
+	 */
+	struct loop *(*place)(void *arg);
 	/* A connection was accepted and its transport handshake done; set qp->priv here. */
 	void (*opened)(struct tgt_qpair *qp);
 	/*
@@ -69,7 +75,8 @@ struct tgt_qpair {
 	struct loop *loop;
 	const struct tgt_transport *tr;
 	struct tgt_listener *listener;
-	void *priv; /* the gateway's */
+	void *priv;	   /* the gateway's */
+	struct loop *home; /* where an I/O qpair is to be moved, when that is decided; or NULL */
 	struct addr peer, local;
 	uint16_t qid;
 	uint16_t sq_size;     /* entries; commands in flight are bounded by sq_size - 1 or, before

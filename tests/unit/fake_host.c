@@ -342,10 +342,11 @@ void gw_end(void)
 
 /* ---- hosts ---- */
 
-struct tgt_qpair *host_open(void)
+static struct tgt_qpair *open_at(struct loop *home)
 {
 	struct fake_qp *f = calloc(1, sizeof(*f));
 
+	f->qp.home = home;
 	f->qp.loop = gw->control;
 	f->qp.tr = &tgt_fake;
 	f->qp.listener = listener;
@@ -356,6 +357,16 @@ struct tgt_qpair *host_open(void)
 	TAILQ_INSERT_TAIL(&all, f, link);
 	listener->ops->opened(&f->qp);
 	return &f->qp;
+}
+
+struct tgt_qpair *host_open(void)
+{
+	return open_at(NULL);
+}
+
+struct tgt_qpair *host_open_placed(void)
+{
+	return open_at(listener->ops->place(listener->arg));
 }
 
 void host_close(struct tgt_qpair *qp)

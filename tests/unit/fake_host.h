@@ -42,6 +42,8 @@ unsigned gw_usable(void);
 
 /* A new connection. */
 struct tgt_qpair *host_open(void);
+/* One that is known to be for an I/O queue, as over RDMA. */
+struct tgt_qpair *host_open_placed(void);
 void host_close(struct tgt_qpair *qp);
 /* True until the gateway has closed it or host_close() is through. */
 bool host_is_open(const struct tgt_qpair *qp);

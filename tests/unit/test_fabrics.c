@@ -249,6 +249,32 @@ static void io_connect_moves_to_the_worker(void **state)
 	assert_int_equal(host_ctrl(admin)->nr_queues, 0);
 }
 
+static void io_queue_is_placed_before_its_connect(void **state)
+{
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN), *io = host_open_placed();
+	struct connect_args a = host_connect_args();
+
+	assert_ptr_equal(io->home, gw->workers[0].loop);
+	assert_int_equal(gw->workers[0].queues, 1);
+	a.qid = 1;
+	a.cntlid = host_ctrl(admin)->ident.cntlid;
+	assert_int_equal(host_connect(io, &a)->status, 0);
+	gw_spin(10);
+	assert_ptr_equal(io->loop, io->home);
+	assert_int_equal(gw->workers[0].queues, 1);
+	host_close(io);
+	assert_int_equal(gw->workers[0].queues, 0);
+	/* Without a Connect, and with one that makes it something else */
+	host_close(host_open_placed());
+	assert_int_equal(gw->workers[0].queues, 0);
+	io = host_open_placed();
+	a = host_connect_args();
+	assert_int_equal(host_connect(io, &a)->status, 0);
+	assert_int_equal(gw->workers[0].queues, 1);
+	host_close(io);
+	assert_int_equal(gw->workers[0].queues, 0);
+}
+
 static void sq_flow_control_off(void **state)
 {
 	struct connect_args a = host_connect_args();
@@ -583,6 +609,7 @@ int main(void)
 		T_WITH(many_hosts_wait_for_events, setup_many),
 		T(io_connect_needs_its_controller),
 		T(io_connect_moves_to_the_worker),
+		T(io_queue_is_placed_before_its_connect),
 		T(sq_flow_control_off),
 		T(properties),
 		T(enable_checks_cc),

@@ -19,7 +19,8 @@
 
 #define QUEUE	32
 #define BIG	(64 + 16384)
-#define PATIENT 10000 /* ms */
+#define FLOOD	(8 * QUEUE) /* also of the answers that a target may have sent and not got rid of */
+#define PATIENT 10000	    /* ms */
 
 #define CC_ENABLE 0x460001u /* entries of 64 and 16 bytes, enabled */
 
@@ -51,14 +52,14 @@ static void make_queue(void)
 {
 	struct ibv_qp_init_attr init = {
 		.qp_type = IBV_QPT_RC,
-		.cap = {.max_send_wr = QUEUE,
+		.cap = {.max_send_wr = FLOOD,
 			.max_recv_wr = QUEUE,
 			.max_send_sge = 1,
 			.max_recv_sge = 1},
 	};
 
 	pd = ibv_alloc_pd(id->verbs);
-	cq = ibv_create_cq(id->verbs, 2 * QUEUE, NULL, NULL, 0);
+	cq = ibv_create_cq(id->verbs, FLOOD + QUEUE, NULL, NULL, 0);
 	init.send_cq = init.recv_cq = cq;
 	if (!pd || !cq || rdma_create_qp(id, pd, &init))
 		die("queue pair");
@@ -122,6 +123,13 @@ static void send_capsule(uint32_t len)
 		die("send");
 }
 
+/* In sync mode the event of the end is there to be had without waiting. */
+static void wait_a_little(void)
+{
+	if (poll(&(struct pollfd){.fd = id->channel->fd, .events = POLLIN}, 1, 1) == 1)
+		say("disconnected");
+}
+
 /* The response to the command that is out; says so itself when there will be none. */
 static struct nvme_cqe wait_answer(void)
 {
@@ -139,9 +147,7 @@ static struct nvme_cqe wait_answer(void)
 			receive();
 			return cqe;
 		}
-		/* In sync mode the event of the end is there to be had without waiting. */
-		if (poll(&(struct pollfd){.fd = id->channel->fd, .events = POLLIN}, 1, 1) == 1)
-			say("disconnected");
+		wait_a_little();
 	}
 	say("nothing");
 }
@@ -214,6 +220,7 @@ struct wrong {
 	/* of the command that comes after Connect */
 	void (*command)(void);
 	bool no_connect;
+	bool io; /* it is to be an I/O queue, whose buffers are shared with others */
 };
 
 static void good(void)
@@ -318,6 +325,23 @@ static void huge_length(void)
 	send_capsule(64);
 }
 
+/* More than the queue has entries, with room for one answer. */
+static void flood(void)
+{
+	fresh(NVME_OPC_FABRICS);
+	for (unsigned i = 0; i < FLOOD; i++)
+		send_capsule(64);
+	for (unsigned ms = 0; ms < PATIENT; ms++) {
+		struct ibv_wc wc;
+
+		while (ibv_poll_cq(cq, 1, &wc) == 1)
+			if (wc.status)
+				say("disconnected");
+		wait_a_little();
+	}
+	say("nothing");
+}
+
 static const struct wrong wrongs[] = {
 	{.name = "good", .command = good},
 	{.name = "recfmt", .offset = 0, .value = 1},
@@ -338,6 +362,11 @@ static const struct wrong wrongs[] = {
 	{.name = "bad-address", .command = bad_address},
 	{.name = "bad-read-key", .command = bad_read_key, .no_connect = true},
 	{.name = "huge-length", .command = huge_length},
+	{.name = "flood", .command = flood},
+	{.name = "io-flood", .command = flood, .no_connect = true, .io = true},
+	{.name = "io-short-capsule", .command = short_capsule, .no_connect = true, .io = true},
+	{.name = "io-long-capsule", .command = long_capsule, .no_connect = true, .io = true},
+	{.name = "io-no-connect", .command = good, .no_connect = true, .io = true},
 };
 
 static const struct wrong *find(const char *name)
@@ -359,6 +388,7 @@ int main(int argc, char **argv)
 	if (argc != 5)
 		return 2;
 	w = find(argv[4]);
+	r.qid = w->io;
 	rdma_wire_put_request(private_data, &r);
 	if (!w->command) {
 		private_data[w->offset] = (uint8_t)w->value;

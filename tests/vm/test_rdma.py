@@ -100,6 +100,11 @@ HOSTILE = {
     "bad-address": "disconnected",
     "bad-read-key": "disconnected",
     "huge-length": "status 0x4002",
+    "flood": "disconnected",
+    "io-flood": "disconnected",
+    "io-short-capsule": "disconnected",
+    "io-long-capsule": "disconnected",
+    "io-no-connect": "status 0x400c",
 }
 
 BAD_DMESG = re.compile(r"I/O error|I/O Cmd|Buffer I/O|BUG:|WARNING:|Call Trace|blocked for more|"
@@ -352,6 +357,21 @@ class RdmaTest(unittest.TestCase):
         self.end_load(fio)
         self.disconnect()
 
+    def test_buffers_shared(self):
+        """I/O queues take from their worker's buffers, and what hosts do wrong costs none of them."""
+        self.gateway("nvmet-tcp", config={"workers": 1, "requests": 64})
+        self.connect()
+        fio = self.load()
+        log = self.daemons["gateway"].output()
+        self.assertEqual(len(re.findall("a shared receive queue", log)), 1, log)
+        # More times than there are buffers: 64, and a few for each queue
+        self.vm.run(f"""for i in $(seq 45); do
+            for case in io-flood io-long-capsule; do
+                rdma_hostile {ADDRESS} {PORTS['gateway']} {GW_NQN} $case; done; done |
+            grep -v disconnected && exit 1; true""", 3 * PATIENCE)
+        self.end_load(fio)
+        self.disconnect()
+
     # ---- paths that go ----
 
     def port_removed(self, kind):
@@ -442,13 +462,16 @@ class RdmaTest(unittest.TestCase):
         self.end_load(fio)
         self.disconnect()
 
-    def test_gateway_killed(self):
-        """The host reconnects to the new process over RDMA."""
+    def test_gateway_restarted(self):
+        """Killed, and ended in order: the host reconnects to the new process over RDMA."""
         self.gateway("nvmet-tcp")
         self.connect()
         fio = self.load()
-        self.signal("gateway", "KILL")
         self.expected_dmesg = "failed|Failed reconnect"
+        self.signal("gateway", "KILL")
+        self.gateway("nvmet-tcp")
+        self.wait_moving("nvmet-tcp")
+        self.end("gateway")
         self.gateway("nvmet-tcp")
         self.wait_moving("nvmet-tcp")
         self.end_load(fio)
