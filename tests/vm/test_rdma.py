@@ -111,11 +111,10 @@ BAD_DMESG = re.compile(r"I/O error|I/O Cmd|Buffer I/O|BUG:|WARNING:|Call Trace|b
                        r"failed with error|Mandatory keyed", re.I)
 
 
-class RdmaTest(unittest.TestCase):
-    """One guest for all; daemons and kernel targets anew for each test."""
+class Lab(unittest.TestCase):
+    """One guest for all tests of a class; daemons and kernel targets anew for each."""
 
-    # Counted, for no keep-alive and no retry of soft-RoCE is to come of what else is done here.
-    GUEST = {"name": "rdma", "counted": True}
+    GUEST = {}
 
     @classmethod
     def setUpClass(cls):
@@ -287,6 +286,11 @@ class RdmaTest(unittest.TestCase):
             self.assertGreater(job["write"]["total_ios"], 0, job["jobname"])
         self.assertGreater(sum(job["read"]["total_ios"] for job in jobs), 0,
                            "nothing was verified")
+
+
+class RdmaTest(Lab):
+    # Counted, for no keep-alive and no retry of soft-RoCE is to come of what else is done here.
+    GUEST = {"name": "rdma", "counted": True}
 
     # ---- who talks to whom ----
 
@@ -529,6 +533,25 @@ class RdmaTest(unittest.TestCase):
         self.connect("rdma")
         self.end_load(self.load())
         self.disconnect()
+
+
+class OverbookedTest(Lab):
+    # When there is no buffer soft-RoCE of Linux 6.1 sends again and again, and lets nobody else have
+    # the processor that it does so on.
+    GUEST = {"name": "rdma-overbooked"}
+
+    def test_more_commands_than_buffers(self):
+        """Ten times as many: the host is told to wait, and sends again."""
+        self.gateway("nvmet-tcp", config={"workers": 1, "requests": 64})
+        out = self.vm.run(
+            f"nvmegw-bench --transport rdma --addr {ADDRESS}:{PORTS['gateway']} --nqn {GW_NQN} "
+            "--queues 6 --depth 127 --bs 4k --rw mix --verify --time 2 --size 32m --wait 10 2>&1",
+            PATIENCE)
+        self.assertNotIn("lost", out)
+        told = self.vm.run("cat /sys/class/infiniband/rxe0/ports/1/hw_counters/send_rnr_err")
+        self.assertGreater(int(told), 0)
+        self.check_dmesg(self.vm)
+        self.end("gateway")
 
 
 if __name__ == "__main__":
