@@ -52,6 +52,13 @@ static char *of_policy(const json_t *e)
 		      text_of(e, "subsystem"));
 }
 
+static char *of_config(const json_t *e)
+{
+	if (says(e, "type", "config.refused"))
+		return format("%s", text_of(e, "file"));
+	return format("%s, %d changes", text_of(e, "file"), (int)number_of(e, "changes"));
+}
+
 static char *of_daemon(const json_t *e)
 {
 	return format("nvmegwd %s", text_of(e, "version"));
@@ -62,8 +69,9 @@ static const struct {
 	const char *group;
 	char *(*say)(const json_t *event);
 } groups[] = {
-	{"path.", of_path}, {"namespace.", of_namespace}, {"upstream.", of_upstream},
-	{"host.", of_host}, {"policy.", of_policy},	  {"daemon.", of_daemon},
+	{"path.", of_path},	{"namespace.", of_namespace}, {"upstream.", of_upstream},
+	{"host.", of_host},	{"policy.", of_policy},	      {"config.", of_config},
+	{"daemon.", of_daemon},
 };
 
 void show_event(const json_t *event)

@@ -74,3 +74,14 @@ json_t *event_of_policy(const struct subsystem *ss, const struct head *h)
 	rpc_put_optional(o, "nsid", h, h ? h->nsid : 0);
 	return o;
 }
+
+json_t *event_of_config(const char *file, const json_t *changes, const char *reason)
+{
+	json_t *o = json_object();
+
+	rpc_put_text(o, "file", file);
+	if (changes)
+		rpc_put_u64(o, "changes", json_array_size(changes));
+	rpc_put_text(o, "reason", reason);
+	return o;
+}

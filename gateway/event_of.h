@@ -13,5 +13,7 @@ json_t *event_of_upstream(const struct subsystem *ss, const struct upstream *up)
 json_t *event_of_host(const struct controller *c, const char *reason);
 /* @h NULL: of all its namespaces, and those to come */
 json_t *event_of_policy(const struct subsystem *ss, const struct head *h);
+/* @file: what it was read from; @changes: an array, or NULL when it is not known what they were */
+json_t *event_of_config(const char *file, const json_t *changes, const char *reason);
 
 #endif

@@ -24,6 +24,8 @@ static const char *const names[EVENT_COUNT] = {
 	[EVENT_HOST_CONNECTED] = "host.connected",
 	[EVENT_HOST_DISCONNECTED] = "host.disconnected",
 	[EVENT_POLICY_SET] = "policy.set",
+	[EVENT_CONFIG_APPLIED] = "config.applied",
+	[EVENT_CONFIG_REFUSED] = "config.refused",
 };
 
 struct kept {

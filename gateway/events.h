@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What happens to paths, namespaces, upstreams and hosts, for those who watch. The last EVENTS_KEPT
- * events are kept, and a reader is no more than a place among them: what it has not taken before
- * newer ones took the place is lost to it, and costs nobody anything. Control loop only.
+ * What happens to paths, namespaces, upstreams, hosts and the configuration, for those who watch.
+ * The last EVENTS_KEPT events are kept, and a reader is no more than a place among them: what it
+ * has not taken before newer ones took the place is lost to it, and costs nobody anything. Control
+ * loop only.
  */
 #ifndef GATEWAY_EVENTS_H
 #define GATEWAY_EVENTS_H
@@ -32,6 +33,8 @@ enum event_type {
 	EVENT_HOST_CONNECTED,
 	EVENT_HOST_DISCONNECTED,
 	EVENT_POLICY_SET,
+	EVENT_CONFIG_APPLIED,
+	EVENT_CONFIG_REFUSED,
 	EVENT_COUNT,
 };
 /* "path.up" and so on: what it is about, a dot, what happened. */

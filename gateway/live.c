@@ -13,6 +13,7 @@
 #include "gateway/apply.h"
 #include "gateway/config_diff.h"
 #include "gateway/config_parts.h"
+#include "gateway/event_of.h"
 #include "gateway/helper.h"
 #include "gateway/replace_file.h"
 #include "gateway/rpc_value.h"
@@ -204,6 +205,9 @@ static void refuse(struct job *j, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	rpc_fail(&err, RPC_REFUSED, "%s", text);
+	if (j->what == LIVE_APPLY)
+		events_emit(j->live->gw->events, EVENT_CONFIG_REFUSED,
+			    event_of_config(j->name, j->changes, text));
 	end_job(j, NULL, &err);
 }
 
@@ -353,6 +357,8 @@ static void on_applied(void *arg, const char *why, json_t *notes)
 	result = with_file(j);
 	json_object_set(result, "changes", j->changes);
 	json_object_set_new(result, "notes", notes);
+	events_emit(j->live->gw->events, EVENT_CONFIG_APPLIED,
+		    event_of_config(j->name, j->changes, ""));
 	end_job(j, result, NULL);
 }
 

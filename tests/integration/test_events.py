@@ -80,6 +80,23 @@ class Events(StackTest):
         self.assertEqual((out.returncode, out.stdout), (1, ""))
         self.assertIn("types[1]", out.stderr)
 
+    def test_configuration(self):
+        p = self.watch("-o", "json", "--type", "config")
+        self.cli("config", "apply")
+        event = self.until(p, "config.applied")
+        self.assertEqual(event["changes"], 0)
+        self.assertTrue(event["file"].endswith(".json"), event)
+        broken = self.p.path("broken.json")
+        with open(broken, "w", encoding="ascii") as f:
+            f.write("{")
+        self.assertNotEqual(self.cli("config", "apply", broken, check=False).returncode, 0)
+        event = self.until(p, "config.refused")
+        self.assertEqual(event["file"], broken)
+        self.assertIn(broken + ":1", event["reason"])
+        people = self.watch("--last", "2", "--type", "config")
+        self.assertRegex(people.stdout.readline(), r"config\.applied +/.*\.json, 0 changes\n$")
+        self.assertRegex(people.stdout.readline(), r"config\.refused +/.*broken\.json: .")
+
     def test_for_people(self):
         p = self.watch("--last", "100")
         line = p.stdout.readline()
