@@ -212,7 +212,8 @@ class Job:
         deadline = time.monotonic() + timeout
         while self.running():
             if time.monotonic() > deadline:
-                raise LabError(f"still running after {timeout} s: {self.command}\n{self.output()}")
+                raise LabError(f"still running after {timeout} s: {self.command}\n{self.output()}\n"
+                               + self.vm.stuck())
             time.sleep(0.2)
         return int(self.vm.run(f"cat {self.file}.rc")), self.output()
 
@@ -262,7 +263,7 @@ class VM:
         self.drives = [arg for drive in drives
                        for arg in ("-drive", f"file={drive},format=raw,if=virtio,snapshot=on")]
         self.cmdline = ("console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust_cpu=on "
-                        "tsc=reliable " + cmdline)
+                        "tsc=reliable sysrq_always_enabled " + cmdline)
         self.log = os.path.join(CACHE, name + ".log")
         self.qemu = self.port = None
         self.buffer = b""
@@ -316,7 +317,7 @@ class VM:
     def receive(self, deadline):
         """More bytes into the buffer."""
         if not select.select([self.port], [], [], max(0, deadline - time.monotonic()))[0]:
-            raise LabError(f"the guest does not answer\n{self.log_tail()}")
+            raise LabError(f"the guest does not answer\n{self.stuck()}")
         data = self.port.recv(1 << 16)
         if not data:
             raise LabError(f"the guest has gone\n{self.log_tail()}")
@@ -359,6 +360,15 @@ class VM:
 
     def spawn(self, command):
         return Job(self, self.number + 1, command)
+
+    def stuck(self):
+        """The console's end, with the stacks of all that waits in the kernel and nothing can end."""
+        self.monitor.sendall(b"sendkey alt-sysrq-w\n")
+        before, size = -1, 0
+        while size > before:  # until it has said all
+            time.sleep(2)
+            before, size = size, os.path.getsize(self.log)
+        return self.log_tail(300)
 
     def log_tail(self, lines=40):
         with open(self.log, errors="replace", encoding="utf-8") as f:
