@@ -111,7 +111,8 @@ def units(flavour, patterns=("*",)):
 
 
 def tests():
-    """The longest first, since two run at a time."""
+    """The longest first, since few run at a time."""
+    yield Test("vm/rdma", ["python3", "tests/vm/test_rdma.py"], 900)
     yield Test("integration/asan", ["tests/integration/run"], 600, "asan")
     yield Test("integration/release", ["tests/integration/run"], 600)
     yield Test("vm/host", ["python3", "tests/vm/test_host.py"], 600)
@@ -129,8 +130,6 @@ def tests():
 def tests_on_request():
     """Not for every time: only when they are named."""
     yield Test("package", ["tests/package.sh"], 600)
-    # On a busy machine soft-RoCE of Linux 6.1 sometimes hangs for good when its device is removed.
-    yield Test("vm/rdma", ["python3", "tests/vm/test_rdma.py"], 900)
 
 
 def run(test):
