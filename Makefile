@@ -8,6 +8,7 @@
 #   cli/bench/*.c                nvmegw-bench; cli/relay/*.c nvmegw-relay, its yardstick
 #   tests/unit/test_*.c          one cmocka program each, with the others there and all of the above
 #   tests/unit/test_mp_*.c       the same of multipath/ alone on the simulator's clock, with mp_*.c
+#   tests/vm/*.c                 one program each, with the raw_*.c there
 #   tests/sim/*.c                nvmegw-sim: multipath/ on virtual time, without the rest
 FLAVOUR ?= release
 B       := build/$(FLAVOUR)
@@ -36,6 +37,8 @@ unit_src  := $(wildcard tests/unit/test_*.c)
 sim_src   := $(wildcard tests/sim/*.c)
 mp_help   := $(wildcard tests/unit/mp_*.c)
 unit_help := $(filter-out $(unit_src) $(mp_help),$(wildcard tests/unit/*.c))
+vm_help   := $(wildcard tests/vm/raw_*.c)
+vm_src    := $(filter-out $(vm_help),$(wildcard tests/vm/*.c))
 # What goes with loops, logs and transports that are not the real ones.
 sim_lib   := $(wildcard multipath/*.c) transport/pool.c transport/segments.c transport/request.c transport/addr.c
 
@@ -43,12 +46,12 @@ obj = $(patsubst %.c,$(B)/%.o,$(1))
 lib_obj := $(call obj,$(lib_src))
 gw_obj  := $(call obj,$(filter-out gateway/main.c,$(gw_src)))
 all_src := $(lib_src) $(gw_src) $(cli_src) $(bench_src) $(relay_src) $(unit_src) $(unit_help) \
-           $(mp_help) $(sim_src)
+           $(mp_help) $(sim_src) $(vm_src) $(vm_help)
 bins    := $(B)/nvmegwd $(B)/nvmegw $(B)/nvmegw-bench $(B)/nvmegw-relay
 units   := $(patsubst tests/unit/%.c,$(B)/unit/%,$(unit_src))
 
 # Programs for the guests of tests/vm
-vm_bins := $(patsubst tests/vm/%.c,$(B)/vm/%,$(wildcard tests/vm/*.c))
+vm_bins := $(patsubst tests/vm/%.c,$(B)/vm/%,$(vm_src))
 
 .PHONY: all
 all: $(bins) $(vm_bins) ## build the programs (FLAVOUR=release, asan or tsan)
@@ -61,7 +64,7 @@ $(bins):
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
-$(B)/vm/%: $(B)/tests/vm/%.o $(lib_obj)
+$(B)/vm/%: $(B)/tests/vm/%.o $(call obj,$(vm_help)) $(lib_obj)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)

@@ -4,41 +4,25 @@
  * line what it gets for that: "rejected N" with the reason of the private data, "status 0xN" of the
  * response, or "disconnected". Nothing in here waits for more than ten seconds; then "nothing".
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include <rdma/rdma_cma.h>
-
+#include "tests/vm/raw_rdma.h"
 #include "transport/nvme.h"
-#include "transport/rdma_wire.h"
 
-#define QUEUE	32
-#define BIG	(64 + 16384)
-#define FLOOD	(8 * QUEUE) /* also of the answers that a target may have sent and not got rid of */
-#define PATIENT 10000	    /* ms */
+#define BIG   (64 + 16384)
+#define FLOOD (8 * RAW_QUEUE) /* also of the answers that a target has sent and not got rid of */
 
 #define CC_ENABLE 0x460001u /* entries of 64 and 16 bytes, enabled */
 
-static struct rdma_cm_id *id;
-static struct ibv_pd *pd;
-static struct ibv_cq *cq;
-static struct ibv_mr *mr;
+static struct raw host;
 static struct {
 	_Alignas(4096) uint8_t capsule[BIG];
 	uint8_t answer[64];
 	uint8_t data[4096];
 } mem;
-
-__attribute__((noreturn)) static void die(const char *what)
-{
-	printf("%s: %s\n", what, strerror(errno));
-	exit(1);
-}
 
 __attribute__((noreturn)) static void say(const char *what)
 {
@@ -46,110 +30,67 @@ __attribute__((noreturn)) static void say(const char *what)
 	exit(0);
 }
 
-/* ---- the connection ---- */
-
-static void make_queue(void)
-{
-	struct ibv_qp_init_attr init = {
-		.qp_type = IBV_QPT_RC,
-		.cap = {.max_send_wr = FLOOD,
-			.max_recv_wr = QUEUE,
-			.max_send_sge = 1,
-			.max_recv_sge = 1},
-	};
-
-	pd = ibv_alloc_pd(id->verbs);
-	cq = ibv_create_cq(id->verbs, FLOOD + QUEUE, NULL, NULL, 0);
-	init.send_cq = init.recv_cq = cq;
-	if (!pd || !cq || rdma_create_qp(id, pd, &init))
-		die("queue pair");
-	mr = ibv_reg_mr(pd, &mem, sizeof(mem),
-			IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE);
-	if (!mr)
-		die("memory");
-}
-
 static void receive(void)
 {
-	struct ibv_sge sge = {(uintptr_t)mem.answer, sizeof(mem.answer), mr->lkey};
-	struct ibv_recv_wr wr = {.wr_id = 1, .sg_list = &sge, .num_sge = 1}, *bad;
-
-	if (ibv_post_recv(id->qp, &wr, &bad))
-		die("receive");
+	raw_receive(&host, mem.answer, sizeof(mem.answer));
 }
 
 static void call(const char *address, const char *port, const uint8_t *private_data)
 {
-	struct rdma_conn_param param = {
-		.private_data = private_data,
-		.private_data_len = RDMA_PRIVATE_LEN,
-		.responder_resources = 1,
-		.retry_count = 7,
-		.rnr_retry_count = 7,
-	};
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+	enum rdma_rej why;
 
-	inet_pton(AF_INET, address, &to.sin_addr);
-	/* Without a channel every call waits for its event. */
-	if (rdma_create_id(NULL, &id, NULL, RDMA_PS_TCP) ||
-	    rdma_resolve_addr(id, NULL, (struct sockaddr *)&to, PATIENT) ||
-	    rdma_resolve_route(id, PATIENT))
-		die("address");
-	make_queue();
+	raw_dial(&host, address, port);
+	raw_make_queue(&host, &mem, sizeof(mem), FLOOD);
 	receive();
-	if (!rdma_connect(id, &param))
+	if (raw_call(&host, private_data, &why))
 		return;
-	if (id->event && id->event->event == RDMA_CM_EVENT_REJECTED) {
-		printf("rejected %d\n",
-		       rdma_wire_get_reject(id->event->param.conn.private_data,
-					    id->event->param.conn.private_data_len));
-		exit(0);
-	}
-	die("connect");
+	printf("rejected %d\n", why);
+	exit(0);
 }
 
 /* ---- commands ---- */
 
 static void send_capsule(uint32_t len)
 {
-	struct ibv_sge sge = {(uintptr_t)mem.capsule, len, mr->lkey};
-	struct ibv_send_wr wr = {.opcode = IBV_WR_SEND,
-				 .sg_list = &sge,
-				 .num_sge = 1,
-				 .send_flags = IBV_SEND_SIGNALED},
-			   *bad;
-
-	if (ibv_post_send(id->qp, &wr, &bad))
-		die("send");
+	raw_send(&host, mem.capsule, len, 0);
 }
 
-/* In sync mode the event of the end is there to be had without waiting. */
-static void wait_a_little(void)
+static void look_for_end(void)
 {
-	if (poll(&(struct pollfd){.fd = id->channel->fd, .events = POLLIN}, 1, 1) == 1)
+	struct raw_event e;
+	struct ibv_wc wc;
+
+	while (raw_done(host.sends, &wc))
+		if (wc.status)
+			say("disconnected");
+	if (raw_event(&host, &e))
 		say("disconnected");
 }
 
-/* The response to the command that is out; says so itself when there will be none. */
+/* True with a response in mem.answer; says so itself when there will be none. */
+static bool answered(void)
+{
+	struct ibv_wc wc;
+
+	if (raw_done(host.receives, &wc)) {
+		if (wc.status)
+			say("disconnected");
+		return true;
+	}
+	look_for_end();
+	return false;
+}
+
+/* The response to the command that is out. */
 static struct nvme_cqe wait_answer(void)
 {
 	struct nvme_cqe cqe;
 
-	for (unsigned ms = 0; ms < PATIENT; ms++) {
-		struct ibv_wc wc;
-
-		if (ibv_poll_cq(cq, 1, &wc) == 1) {
-			if (wc.status)
-				say("disconnected");
-			if (wc.wr_id != 1)
-				continue;
-			memcpy(&cqe, mem.answer, sizeof(cqe));
-			receive();
-			return cqe;
-		}
-		wait_a_little();
-	}
-	say("nothing");
+	if (!RAW_UNTIL(answered()))
+		say("nothing");
+	memcpy(&cqe, mem.answer, sizeof(cqe));
+	receive();
+	return cqe;
 }
 
 static struct nvme_sqe *fresh(uint8_t opcode)
@@ -159,7 +100,7 @@ static struct nvme_sqe *fresh(uint8_t opcode)
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->opcode = opcode;
 	sqe->flags = NVME_PSDT_SGL;
-	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)mem.data, sizeof(mem.data), mr->rkey);
+	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)mem.data, sizeof(mem.data), host.mr->rkey);
 	return sqe;
 }
 
@@ -185,9 +126,9 @@ static void fabrics_connect(const char *nqn)
 	data->cntlid = 0xffff;
 	snprintf(data->subnqn, sizeof(data->subnqn), "%s", nqn);
 	strcpy(data->hostnqn, "nqn.2014-08.org.example:hostile");
-	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)data, sizeof(*data), mr->rkey);
+	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)data, sizeof(*data), host.mr->rkey);
 	sqe->nsid = htole32(nvme_fabrics_type_connect);
-	sqe->cdw11 = htole32(QUEUE - 1);
+	sqe->cdw11 = htole32(RAW_QUEUE - 1);
 	must_succeed("the Connect");
 }
 
@@ -294,7 +235,8 @@ static void bad_key(void)
 {
 	struct nvme_sqe *sqe = identify();
 
-	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)mem.data, sizeof(mem.data), mr->rkey ^ 0x5a5a5a);
+	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)mem.data, sizeof(mem.data),
+			    host.mr->rkey ^ 0x5a5a5a);
 	send_capsule(64);
 }
 
@@ -302,7 +244,7 @@ static void bad_address(void)
 {
 	struct nvme_sqe *sqe = identify();
 
-	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)&mem + sizeof(mem), 4096, mr->rkey);
+	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)&mem + sizeof(mem), 4096, host.mr->rkey);
 	send_capsule(64);
 }
 
@@ -313,7 +255,7 @@ static void bad_read_key(void)
 
 	sqe->nsid = htole32(nvme_fabrics_type_connect);
 	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)mem.data, NVMF_CONNECT_DATA_SIZE,
-			    mr->rkey ^ 0x5a5a5a);
+			    host.mr->rkey ^ 0x5a5a5a);
 	send_capsule(64);
 }
 
@@ -321,7 +263,7 @@ static void huge_length(void)
 {
 	struct nvme_sqe *sqe = identify();
 
-	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)mem.data, RDMA_KEYED_MAX, mr->rkey);
+	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)mem.data, RDMA_KEYED_MAX, host.mr->rkey);
 	send_capsule(64);
 }
 
@@ -331,13 +273,9 @@ static void flood(void)
 	fresh(NVME_OPC_FABRICS);
 	for (unsigned i = 0; i < FLOOD; i++)
 		send_capsule(64);
-	for (unsigned ms = 0; ms < PATIENT; ms++) {
-		struct ibv_wc wc;
-
-		while (ibv_poll_cq(cq, 1, &wc) == 1)
-			if (wc.status)
-				say("disconnected");
-		wait_a_little();
+	for (unsigned ms = 0; ms < RAW_PATIENT; ms++) {
+		look_for_end();
+		raw_rest();
 	}
 	say("nothing");
 }
@@ -375,12 +313,12 @@ static const struct wrong *find(const char *name)
 		if (!strcmp(name, wrongs[i].name))
 			return &wrongs[i];
 	errno = ENOENT;
-	die(name);
+	raw_die(name);
 }
 
 int main(int argc, char **argv)
 {
-	struct rdma_wire_request r = {.hrqsize = QUEUE, .hsqsize = QUEUE - 1};
+	struct rdma_wire_request r = {.hrqsize = RAW_QUEUE, .hsqsize = RAW_QUEUE - 1};
 	uint8_t private_data[RDMA_PRIVATE_LEN];
 	const struct wrong *w;
 	struct nvme_cqe cqe;
