@@ -25,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../integration"), os.path.join(HERE, "..")]
 from lab import LabError, VM, fio_jobs  # noqa: E402
 from procs import binary  # noqa: E402
+from rdma_peers import Peers  # noqa: E402
 from wire import wait_for  # noqa: E402
 
 ADDRESS = "10.0.2.15"  # the guest's own, for hosts
@@ -124,7 +125,8 @@ class Lab(unittest.TestCase):
     def setUpClass(cls):
         cls.cable, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         cls.vm = VM(**cls.GUEST, cable=end, modules=MODULES, memory="1536M", files=PROVIDER,
-                    programs=("rdma", *map(binary, ("nvmegwd", "nvmegw-bench", "vm/rdma_hostile"))),
+                    programs=("rdma", *map(binary, ("nvmegwd", "nvmegw-bench", "vm/rdma_hostile",
+                                                     "vm/rdma_controller"))),
                     cmdline=f"brd.rd_nr=1 brd.rd_size={DISK_MIB << 10} "
                             f"sysctl.kernel.hung_task_timeout_secs={STUCK}")
         cls.vm.__enter__()
@@ -312,7 +314,9 @@ class Lab(unittest.TestCase):
                            "nothing was verified")
 
 
-class RdmaTest(Lab):
+class RdmaTest(Peers, Lab):
+    PEERS_ADDRESS = ADDRESS
+
     # Counted, for no keep-alive and no retry of soft-RoCE is to come of what else is done here.
     GUEST = {"name": "rdma", "counted": True}
 
