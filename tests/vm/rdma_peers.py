@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peers on raw verbs that do what no good one would, and what comes of it: part of test_rdma.py.
 
-The controllers are in rdma_controller.c, with our initiator. Each case is a process and says in one
-line what has become of it.
+The controllers are in rdma_controller.c, with our initiator; the host that watches its memory is in
+rdma_early.c, with our target. Each case is a process and says in one line what has become of it.
 """
 import re
 
@@ -107,6 +107,18 @@ CONTROLLERS = {f"{mode} {case}": expected
                                    ("windows", EITHER_WAY | WINDOWS))
                for case, expected in cases.items()}
 
+# How much of a read of 512 KiB the host has when the gateway has so much of it
+EARLY = {
+    "early": "65536 of 102400, 131072 of 131072, status 0x0, 524288 in all",
+    "bit-by-bit": "0 of 1, 0 of 16384, 0 of 65535, 65536 of 65536, 65536 of 65537, "
+                  "65536 of 131071, 327680 of 344064, 458752 of 524287, status 0x0, 524288 in all",
+    "restarted": "196608 of 204800, 65536 of 102400, status 0x0, 524288 in all",
+    "restarted-at-once": "458752 of 458752, status 0x0, 524288 in all",
+    "restarted-in-one-turn": "status 0x0, 524288 in all",
+    "failed": "196608 of 204800, status 0x281, 196608 in all",
+    "gone": "196608 of 204800, closed",
+}
+
 
 class Peers:
     """A mixin for RdmaTest."""
@@ -128,3 +140,7 @@ class Peers:
     def test_odd_controllers(self):
         """Each costs its own connection at most, and no key opens what it should not."""
         self.check_cases("rdma_controller", CONTROLLERS)
+
+    def test_read_data_leaves_early(self):
+        """What the upstream has brought is with the host before the rest, and nothing else is."""
+        self.check_cases("rdma_early", EARLY)

@@ -126,7 +126,7 @@ class Lab(unittest.TestCase):
         cls.cable, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         cls.vm = VM(**cls.GUEST, cable=end, modules=MODULES, memory="1536M", files=PROVIDER,
                     programs=("rdma", *map(binary, ("nvmegwd", "nvmegw-bench", "vm/rdma_hostile",
-                                                     "vm/rdma_controller"))),
+                                                     "vm/rdma_controller", "vm/rdma_early"))),
                     cmdline=f"brd.rd_nr=1 brd.rd_size={DISK_MIB << 10} "
                             f"sysctl.kernel.hung_task_timeout_secs={STUCK}")
         cls.vm.__enter__()
