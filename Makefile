@@ -8,7 +8,7 @@
 #   cli/bench/*.c                nvmegw-bench; cli/relay/*.c nvmegw-relay, its yardstick
 #   tests/unit/test_*.c          one cmocka program each, with the others there and all of the above
 #   tests/unit/test_mp_*.c       the same of multipath/ alone on the simulator's clock, with mp_*.c
-#   tests/vm/*.c                 one program each, with the raw_*.c there
+#   tests/vm/*.c                 one program each, with the raw_*.c there; preload_*.c: a library each
 #   tests/sim/*.c                nvmegw-sim: multipath/ on virtual time, without the rest
 FLAVOUR ?= release
 B       := build/$(FLAVOUR)
@@ -38,7 +38,8 @@ sim_src   := $(wildcard tests/sim/*.c)
 mp_help   := $(wildcard tests/unit/mp_*.c)
 unit_help := $(filter-out $(unit_src) $(mp_help),$(wildcard tests/unit/*.c))
 vm_help   := $(wildcard tests/vm/raw_*.c)
-vm_src    := $(filter-out $(vm_help),$(wildcard tests/vm/*.c))
+vm_libs   := $(wildcard tests/vm/preload_*.c)
+vm_src    := $(filter-out $(vm_help) $(vm_libs),$(wildcard tests/vm/*.c))
 # What goes with loops, logs and transports that are not the real ones.
 sim_lib   := $(wildcard multipath/*.c) transport/pool.c transport/segments.c transport/request.c transport/addr.c
 
@@ -50,8 +51,8 @@ all_src := $(lib_src) $(gw_src) $(cli_src) $(bench_src) $(relay_src) $(unit_src)
 bins    := $(B)/nvmegwd $(B)/nvmegw $(B)/nvmegw-bench $(B)/nvmegw-relay
 units   := $(patsubst tests/unit/%.c,$(B)/unit/%,$(unit_src))
 
-# Programs for the guests of tests/vm
-vm_bins := $(patsubst tests/vm/%.c,$(B)/vm/%,$(vm_src))
+# Programs for the guests of tests/vm, and libraries that change what others see
+vm_bins := $(patsubst tests/vm/%.c,$(B)/vm/%,$(vm_src)) $(patsubst tests/vm/%.c,$(B)/vm/%.so,$(vm_libs))
 
 .PHONY: all
 all: $(bins) $(vm_bins) ## build the programs (FLAVOUR=release, asan or tsan)
@@ -68,6 +69,12 @@ $(B)/vm/%: $(B)/tests/vm/%.o $(call obj,$(vm_help)) $(lib_obj)
 	@mkdir -p $(@D)
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+# Never with a sanitizer, which wants to be the first to be loaded.
+$(B)/vm/%.so: tests/vm/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  LD  $@"
+	@$(CC) $(filter-out -fsanitize=%,$(CFLAGS)) -shared -fPIC -o $@ $<
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(call obj,$(unit_help)) $(gw_obj) $(lib_obj)
 	@mkdir -p $(@D)

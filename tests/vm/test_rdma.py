@@ -127,6 +127,7 @@ class Lab(unittest.TestCase):
         cls.vm = VM(**cls.GUEST, cable=end, modules=MODULES, memory="1536M", files=PROVIDER,
                     programs=("rdma", *map(binary, ("nvmegwd", "nvmegw-bench", "vm/rdma_hostile",
                                                      "vm/rdma_controller", "vm/rdma_early"))),
+                    brought=(binary("vm/preload_no_windows.so"),),
                     cmdline=f"brd.rd_nr=1 brd.rd_size={DISK_MIB << 10} "
                             f"sysctl.kernel.hung_task_timeout_secs={STUCK}")
         cls.vm.__enter__()
@@ -181,7 +182,7 @@ class Lab(unittest.TestCase):
                     f"ln -s /sys/kernel/config/nvmet/subsystems/{BACK_NQN} {at}" if there
                     else f"rm {at}{BACK_NQN}", PATIENCE)
 
-    def daemon(self, name, config):
+    def daemon(self, name, config, env=""):
         config = dict({"workers": 2, "pin": False, "memory_mib": 16,
                        "state_dir": f"/run/state/{name}",
                        "control_socket": f"/run/{name}.sock"}, **config)
@@ -190,8 +191,9 @@ class Lab(unittest.TestCase):
         self.vm.run(f"mkdir -p /run/state/{name}; cat >/run/{name}.json <<'END'\n"
                     f"{json.dumps(config)}\nEND")
         self.daemons[name] = self.vm.spawn(
-            "export LSAN_OPTIONS=suppressions=/run/lsan ASAN_OPTIONS=fast_unwind_on_malloc=0 "
-            "UBSAN_OPTIONS=print_stacktrace=1; "
+            "export LSAN_OPTIONS=suppressions=/run/lsan "
+            "ASAN_OPTIONS=fast_unwind_on_malloc=0:verify_asan_link_order=0 "
+            f"UBSAN_OPTIONS=print_stacktrace=1 {env}; "
             f"sh -c 'echo $$ >/run/{name}.pid; exec nvmegwd -d {DEBUG} -c /run/{name}.json'")
         wait_for(lambda: "ready:" in self.daemons[name].output(), PATIENCE)
 
@@ -339,6 +341,29 @@ class RdmaTest(Peers, Lab):
         self.assertEqual(int(found["rdma"]["trsvcid"]), PORTS["gateway"])
         self.connect()
         self.end_load(self.load())
+        self.disconnect()
+
+    def test_no_windows(self):
+        """A device without memory windows: only what asks for them is not connected to."""
+        self.port("nvmet-rdma", True)
+        # One controller for both; with the same source too they would be one upstream.
+        asking = self.upstream("nvmet-rdma", name="asking", register_always=True,
+                               host_traddr=UPSTREAMS["rdma"][1])
+        self.daemon("gateway", {
+            "listeners": [self.at(t, PORTS["gateway"]) for t in ("rdma", "tcp")],
+            "subsystems": [{"nqn": GW_NQN, "upstreams": [asking, self.upstream("nvmet-rdma")]}]},
+            env="LD_PRELOAD=/lab/preload_no_windows.so")
+        self.wait_usable("nvmet-rdma")
+        why = "register_always: device rxe1 has no memory windows of type 2"
+
+        def told(what, name):
+            listed = self.vm.json(f"nvmegw -s /run/gateway.sock -o json {what} list")
+            return any(why in x["reason"] for x in listed if x[name] == "asking")
+        wait_for(lambda: told("upstream", "name") and told("path", "upstream"), PATIENCE, POLL)
+        self.assertIn(why, self.daemons["gateway"].output())
+        self.connect()
+        self.end_load(self.load())
+        self.assertEqual(self.usable(), {"nvmet-rdma"})
         self.disconnect()
 
     def test_little_memory(self):
