@@ -7,7 +7,7 @@ rdma_early.c, with our target. Each case is a process and says in one line what 
 import re
 
 PORT = 4430
-ALL_CASES = 240  # s; the guest is emulated, and a machine with other work emulates slowly
+ALL_CASES = 400  # s; the guest is emulated, and a machine with other work emulates slowly
 
 PROTOCOL = "EPROTO, protocol error of the controller: "
 NO_COMMAND = PROTOCOL + "response to no command"

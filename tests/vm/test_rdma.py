@@ -356,10 +356,10 @@ class RdmaTest(Peers, Lab):
         self.wait_usable("nvmet-rdma")
         why = "register_always: device rxe1 has no memory windows of type 2"
 
-        def told(what, name):
-            listed = self.vm.json(f"nvmegw -s /run/gateway.sock -o json {what} list")
-            return any(why in x["reason"] for x in listed if x[name] == "asking")
-        wait_for(lambda: told("upstream", "name") and told("path", "upstream"), PATIENCE, POLL)
+        def told():
+            path, = (p for p in self.paths() if p["upstream"] == "asking")
+            return why in path["reason"] and why in path["upstream_reason"]
+        wait_for(told, PATIENCE, POLL)
         self.assertIn(why, self.daemons["gateway"].output())
         self.connect()
         self.end_load(self.load())
