@@ -242,6 +242,8 @@ static void run(struct host_queue *q, struct request *req, bool fetch)
 	struct head_worker *hw = NULL;
 	uint16_t status = check(q, req, &hw);
 
+	if (!status && req->dir == NVME_DIR_C2H)
+		req->block = (uint32_t)block_bytes(&req->sqe, head_geometry(hw));
 	if (status)
 		refuse(req, status);
 	else if (!fetch || req->dir != NVME_DIR_H2C || req->filled == req->data_len)

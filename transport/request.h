@@ -9,7 +9,9 @@
  * Data is in pool segments. `filled` is the watermark of the producer (host for H2C, upstream for
  * C2H): bytes [0, filled) are valid. `sent` is the target side's watermark of what it has handed
  * to the host. A retry of a read resets `filled`, never `sent`: where data can only leave once the
- * rest follows, and where the device of an RDMA target puts it is written again (`sent_of`).
+ * rest follows, and where the device of an RDMA target puts it is written again (`sent_of`). What
+ * stays sent ends with a whole `block`: the other attempt may find newer data, and a host must not
+ * see a block half written (NVM command set 1.0, 2.1.4).
  */
 #ifndef TRANSPORT_REQUEST_H
 #define TRANSPORT_REQUEST_H
@@ -68,6 +70,7 @@ struct request {
 	uint32_t filled;
 	uint32_t sent;
 	uint64_t sent_of; /* `submitted` of the attempt whose data has left, on an RDMA target */
+	uint32_t block;	  /* C2H: bytes of one block, which must be of one attempt; 0: no matter */
 	uint16_t nsegs;
 	uint8_t dir; /* enum nvme_dir */
 

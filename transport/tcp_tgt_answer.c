@@ -141,24 +141,30 @@ void tcp_tgt_sent(struct tcp_sock *s, struct tx *tx)
 	}
 }
 
+/* What is behind it may come from another attempt. */
+static uint32_t whole_blocks(const struct request *req)
+{
+	return req->block ? req->filled - req->filled % req->block : req->filled;
+}
+
 void tcp_tgt_progress(struct request *req)
 {
 	struct tcp_tgt *t = tcp_tgt_of_qp(req->tgt);
-	uint32_t fresh;
+	uint32_t end = whole_blocks(req), fresh;
 
-	if (t->phase != PHASE_UP || req->tgt_state != TGT_REQ_EXECUTING || req->filled <= req->sent)
+	if (t->phase != PHASE_UP || req->tgt_state != TGT_REQ_EXECUTING || end <= req->sent)
 		return;
 	/* With all of it here the response is near: the last PDU waits for it, to tell the end. */
 	if (req->filled >= req->data_len)
 		return;
-	fresh = req->filled - req->sent;
+	fresh = end - req->sent;
 	if (req->ttx.queued) {
 		if (!req->ttx.done)
-			extend_data(t, req, req->filled);
+			extend_data(t, req, end);
 		return;
 	}
 	if (fresh >= CUT_THROUGH_BUSY || (fresh >= CUT_THROUGH && !t->s.tx_pending))
-		queue_data(t, req, req->filled);
+		queue_data(t, req, end);
 }
 
 void tcp_tgt_complete(struct request *req)

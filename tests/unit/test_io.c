@@ -277,6 +277,19 @@ static void unstick(void)
 	}
 }
 
+/* The transport is told what of a read must come from one attempt. */
+static void reads_know_their_blocks(void **state)
+{
+	uint16_t cid;
+
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	cid = send_read();
+	gw_spin(5);
+	assert_int_equal(TAILQ_FIRST(&io->requests)->block, 512);
+	unstick();
+	assert_int_equal(host_answer(cid)->status, 0);
+}
+
 static void abort_cannot_reach_upstream(void **state)
 {
 	uint16_t cid;
@@ -628,6 +641,7 @@ int main(void)
 		T_WITH(bounded_dataset_management, setup_bounded),
 		T(retry_delay_bits),
 		T(abort_takes_back_what_is_held),
+		T(reads_know_their_blocks),
 		T(abort_cannot_reach_upstream),
 		T(abort_event_request),
 		T(abort_of_a_queue_that_goes),

@@ -713,6 +713,35 @@ static void test_read_retried(void **state)
 	raw_hang_up(&h);
 }
 
+/* What has left of the first attempt ends with a block: the second may bring newer data. */
+static void test_read_retried_within_a_block(void **state)
+{
+	enum { LEN = 131072, BLOCK = 4096 };
+	struct host h = raw_io();
+	struct request *req;
+
+	raw_read(&h, 1, LEN);
+	RAW_UNTIL(h.gate->commands);
+	req = h.gate->last;
+	req->block = BLOCK;
+	raw_fill(req, LEN);
+	for (uint32_t n = 0; n <= 10 * BLOCK + 100; n += 100) {
+		req->filled = n;
+		tgt_progress(req);
+	}
+	raw_hear(&h, &in);
+	assert_int_equal(in.pdu.off, 0);
+	assert_int_equal(in.pdu.len, 10 * BLOCK);
+	req->filled = 0;
+	tgt_progress(req);
+	req->filled = LEN;
+	tgt_complete_status(req, 0);
+	raw_hear(&h, &in);
+	assert_int_equal(in.pdu.off, 10 * BLOCK);
+	assert_int_equal(in.pdu.len, LEN - 10 * BLOCK);
+	raw_hang_up(&h);
+}
+
 /* ---- digests ---- */
 
 static void test_header_digest_damaged(void **state)
@@ -865,6 +894,7 @@ int main(void)
 		T(test_cut_through),
 		T(test_read_fails_midway),
 		T(test_read_retried),
+		T(test_read_retried_within_a_block),
 		T(test_header_digest_damaged),
 		T(test_data_digest_damaged),
 		T(test_data_digest_of_reads),
