@@ -23,7 +23,7 @@ NO_PATH_TIMEOUT = 25   # s that the gateway holds I/O; a Linux host would wait 3
 PAUSE_MAX = 5          # s that I/O may stand still when one of two paths goes
 
 FIO = """fio --output-format=json --disk_util=0 --directory=/mnt --size=24m --direct=1 \
---ioengine=libaio --rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 \
+--ioengine=libaio --rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 --serialize_overlap=1 \
 --time_based --runtime={seconds} \
 --name=small --bs=4k --iodepth=16 --name=big --bs=64k --iodepth=4 --fsync=8"""
 

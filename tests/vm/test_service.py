@@ -25,7 +25,7 @@ PATIENCE = 120  # s for what systemd does on a machine that is emulated
 # No filesystem: what is lost shows at once, and nothing is cached. Again and again until it is told
 # to stop.
 FIO = """rm -f /run/stop; while [ ! -e /run/stop ]; do fio --output-format=json --disk_util=0 --filename=/dev/nvme0n1 --direct=1 \
---ioengine=libaio --rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 \
+--ioengine=libaio --rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 --serialize_overlap=1 \
 --time_based --runtime=5 --size=16m --name=small --bs=4k --iodepth=8 \
 --name=big --bs=64k --iodepth=4 --offset=16m || [ $? = 134 ] || exit; done"""
 
