@@ -24,7 +24,7 @@ PAUSE_MAX = 5          # s that I/O may stand still when one of two paths goes
 
 FIO = """fio --output-format=json --disk_util=0 --directory=/mnt --size=24m --direct=1 \
 --ioengine=libaio --rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 --serialize_overlap=1 \
---time_based --runtime={seconds} \
+--loops=1000000 --runtime={seconds} \
 --name=small --bs=4k --iodepth=16 --name=big --bs=64k --iodepth=4 --fsync=8"""
 
 BAD_DMESG = re.compile(r"I/O error|I/O Cmd|EXT4-fs (error|warning)|Buffer I/O|BUG:|WARNING:|"

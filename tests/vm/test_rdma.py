@@ -55,11 +55,12 @@ HOST_MODULES = ("crc32_generic", "rdma_rxe", "nvme_rdma")
 # Where verified I/O goes: each job has a part of the disk of its own. fio alone would write a block
 # again, or read it to verify, while a write of it is still out: as soon as one takes longer than the
 # job needs for all the others, as behind a fence. What it then finds may be made of both, by right.
+# And with time_based instead of loops it would not look which of the writes to a block it finds.
 # All else goes first, or what a test asks for takes three times as long.
 FIO = f"""echo $$ >/run/fio.pid; renice -n 19 $$; \
 exec fio --output-format=json --disk_util=0 --direct=1 \
 --filename=/dev/nvme0n1 --ioengine=libaio --rw=randwrite --verify=crc32c --verify_fatal=1 \
---verify_backlog=16 --serialize_overlap=1 --time_based \
+--verify_backlog=16 --serialize_overlap=1 --loops=1000000 \
 --runtime={LOAD_MAX} --size=16m --name=small --bs=4k --iodepth=16 --name=big --bs=64k --iodepth=4 \
 --offset=16m --fsync=8 --name=huge --bs=512k --iodepth=2 --offset=32m --name=odd --bs=20k \
 --iodepth=4 --offset=48m --size=15m"""

@@ -26,7 +26,7 @@ PATIENCE = 120  # s for what systemd does on a machine that is emulated
 # to stop.
 FIO = """rm -f /run/stop; while [ ! -e /run/stop ]; do fio --output-format=json --disk_util=0 --filename=/dev/nvme0n1 --direct=1 \
 --ioengine=libaio --rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 --serialize_overlap=1 \
---time_based --runtime=5 --size=16m --name=small --bs=4k --iodepth=8 \
+--loops=1000000 --runtime=5 --size=16m --name=small --bs=4k --iodepth=8 \
 --name=big --bs=64k --iodepth=4 --offset=16m || [ $? = 134 ] || exit; done"""
 
 # Of the device itself: what its one path (nvme0c0n1) lost while the daemon was away is sent again.
