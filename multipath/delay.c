@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands that the controller asked to have again only after a while (CRD; Base 2.0, 3.3.3.2.1).
- */
+/* Commands that go on only after a while, for one because the controller asked for that (CRD; Base
+ * 2.0, 3.3.3.2.1). */
 #include "multipath/dispatch.h"
 
 static uint64_t now(const struct head_worker *hw)
@@ -68,7 +68,6 @@ static void on_due(void *arg)
 			dispatch_finish(hw, req, NVME_STATUS(0, NVME_SC_ABORT_REQ));
 			continue;
 		}
-		stat_add(&hw->stats.retried, 1);
 		dispatch(hw, req);
 	}
 	arm(hw);

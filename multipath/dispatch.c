@@ -13,6 +13,9 @@
 #include "transport/log.h"
 #include "transport/target.h"
 
+/* Between looks at whether a host has taken what a lost attempt has brought. */
+#define LEAVING_PAUSE (5 * NSEC_PER_MSEC)
+
 /* Between attempts to flush a path whose ANA state is changing. */
 #define FLUSH_PAUSE (100 * NSEC_PER_MSEC)
 
@@ -158,8 +161,15 @@ static void hold(struct head_worker *hw, struct request *req)
 
 void dispatch(struct head_worker *hw, struct request *req)
 {
-	int err = hw->retired ? -EAGAIN : dispatch_try(hw, req);
+	int err;
 
+	/* Another attempt may bring newer data into the same segments; no block that is leaving
+	 * may be made of both. */
+	if (tgt_leaving(req) && !hw->retired) {
+		delay_in(hw, req, LEAVING_PAUSE);
+		return;
+	}
+	err = hw->retired ? -EAGAIN : dispatch_try(hw, req);
 	if (err == -EBUSY)
 		fence_in(hw, req);
 	else if (err)
@@ -265,6 +275,12 @@ static void again(struct head_worker *hw, struct request *req)
 	dispatch(hw, req);
 }
 
+static void again_after(struct head_worker *hw, struct request *req, uint64_t ns)
+{
+	stat_add(&hw->stats.retried, 1);
+	delay_in(hw, req, ns);
+}
+
 static void flush_done(struct head_worker *hw, struct request *req, struct lane *lane)
 {
 	lane->flushed = req->mp_mark;
@@ -364,7 +380,7 @@ static void fail(struct head_worker *hw, struct request *req, struct lane *lane,
 		if (cut_off(status))
 			req->mp_mask |= 1ull << lane->slot;
 		if (flush_stays(hw, req, lane)) {
-			delay_in(hw, req, FLUSH_PAUSE);
+			again_after(hw, req, FLUSH_PAUSE);
 			return;
 		}
 		if (req->failovers++ >= MP_MAX_ATTEMPTS)
@@ -376,7 +392,7 @@ static void fail(struct head_worker *hw, struct request *req, struct lane *lane,
 		if (req->repeats++ >= MP_MAX_SAME)
 			break;
 		if (crdt)
-			delay_in(hw, req, crdt * 100 * NSEC_PER_MSEC);
+			again_after(hw, req, crdt * 100 * NSEC_PER_MSEC);
 		else
 			again(hw, req);
 		return;

@@ -112,6 +112,9 @@ struct tgt_transport {
 	void (*fetch)(struct request *req);
 	/* More of a C2H command's data may leave: bytes below req->filled. */
 	void (*progress)(struct request *req);
+	/* Optional: some of it is on its way out of the segments, which must not change till then.
+	 */
+	bool (*leaving)(const struct request *req);
 	/*
 	 * The command is finished: cqe.status and result are set. With success all data below
 	 * data_len (== filled) is sent first; with an error what has not left yet is not sent. The
@@ -137,6 +140,12 @@ static inline void tgt_progress(struct request *req)
 {
 	if (req->tgt)
 		req->tgt->tr->progress(req);
+}
+
+/* The segments of a C2H command must not change yet: what they hold is still leaving. */
+static inline bool tgt_leaving(const struct request *req)
+{
+	return req->sent && req->tgt && req->tgt->tr->leaving && req->tgt->tr->leaving(req);
 }
 
 /* Also right for a request whose connection has gone. */

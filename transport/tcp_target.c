@@ -396,6 +396,7 @@ const struct tgt_transport tgt_tcp = {
 	.unlisten = tcp_unlisten,
 	.fetch = tcp_tgt_fetch,
 	.progress = tcp_tgt_progress,
+	.leaving = tcp_tgt_leaving,
 	.complete = tcp_tgt_complete,
 	.complete_and_move = tgt_complete_and_move,
 	.close = tcp_tgt_close,

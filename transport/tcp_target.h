@@ -146,6 +146,7 @@ void tcp_tgt_on_fetch_room(void *arg);
 
 /* ---- answers ---- */
 void tcp_tgt_progress(struct request *req);
+bool tcp_tgt_leaving(const struct request *req);
 void tcp_tgt_complete(struct request *req);
 /* Sends the answer of a request that is in t->outgoing with its status set. */
 void tcp_tgt_answer(struct tcp_tgt *t, struct request *req);

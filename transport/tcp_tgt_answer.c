@@ -167,6 +167,11 @@ void tcp_tgt_progress(struct request *req)
 		queue_data(t, req, end);
 }
 
+bool tcp_tgt_leaving(const struct request *req)
+{
+	return req->ttx.queued;
+}
+
 void tcp_tgt_complete(struct request *req)
 {
 	struct tcp_tgt *t = tcp_tgt_of_qp(req->tgt);

@@ -16,7 +16,15 @@
 struct world world;
 struct sim_options sim_opt;
 static struct answer answers[MAX_ANSWERS];
-static struct tgt_qpair host; /* what commands point to whose host is there */
+
+static bool is_leaving(const struct request *req)
+{
+	return world.leaving;
+}
+
+static const struct tgt_transport transport = {.leaving = is_leaving};
+/* What commands point to whose host is there */
+static struct tgt_qpair host = {.tr = &transport};
 static unsigned next_place;
 
 /* No upstream here is a file. */

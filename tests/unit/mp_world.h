@@ -31,6 +31,7 @@ extern struct world {
 	/* hosts' commands */
 	unsigned submitted, done;
 	uint16_t last_status; /* of the last that was answered */
+	bool leaving;	      /* hosts take their time with what was sent of reads */
 } world;
 
 /* What tests change of, and give to world_start(). */

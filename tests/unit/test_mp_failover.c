@@ -45,6 +45,30 @@ static void cut_moves_commands(void **state)
 	assert_int_equal(fake_ctrls[1].reads, 1);
 }
 
+/* Its next attempt may bring newer data into the segments that the first is still sent from. */
+static void read_goes_on_when_what_was_sent_has_left(void **state)
+{
+	struct answer *begun, *fresh;
+
+	two_paths();
+	fake_ctrls[1].stuck = true;
+	begun = submit(nvme_cmd_read);
+	fresh = submit(nvme_cmd_read);
+	settle();
+	begun->req->sent = 512;
+	world.leaving = true;
+	fake_ctrls[1].down = true;
+	fake_cut(1);
+	WAIT_FOR(fresh->times);
+	pass(NSEC_PER_SEC);
+	assert_int_equal(begun->times, 0);
+	assert_int_equal(fake_ctrls[2].reads, 1);
+	world.leaving = false;
+	WAIT_FOR(begun->times);
+	assert_int_equal(begun->status, 0);
+	assert_int_equal(totals().retried, 2);
+}
+
 static void one_by_one_until_none_is_left(void **state)
 {
 	struct answer *read;
@@ -493,6 +517,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(cut_moves_commands),
+		T(read_goes_on_when_what_was_sent_has_left),
 		T(one_by_one_until_none_is_left),
 		T(ana_status_moves_command),
 		T(path_status_puts_the_path_aside),

@@ -725,11 +725,14 @@ static void test_read_retried_within_a_block(void **state)
 	req = h.gate->last;
 	req->block = BLOCK;
 	raw_fill(req, LEN);
+	assert_false(tgt_leaving(req));
 	for (uint32_t n = 0; n <= 10 * BLOCK + 100; n += 100) {
 		req->filled = n;
 		tgt_progress(req);
 	}
+	assert_true(tgt_leaving(req));
 	raw_hear(&h, &in);
+	assert_false(tgt_leaving(req));
 	assert_int_equal(in.pdu.off, 0);
 	assert_int_equal(in.pdu.len, 10 * BLOCK);
 	req->filled = 0;
