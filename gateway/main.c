@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nvmegwd: options, signals, and the run of the gateway. */
 #include <getopt.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,10 +117,25 @@ static void tell_config(const struct gw_config *cfg)
 	}
 }
 
+/* What comes before there is somebody to handle it waits: as soon as it listens the daemon may be
+ * taken for one that has started. */
+static void hold_signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(how, &set, NULL);
+}
+
 static int run(const struct gw_config *cfg, const struct options *o)
 {
-	struct gateway *gw = gateway_new(cfg);
+	struct gateway *gw;
 
+	hold_signals(SIG_BLOCK);
+	gw = gateway_new(cfg);
 	if (!gw)
 		return 1;
 	gw->live = live_new(gw, o->config, cfg);
@@ -129,6 +145,7 @@ static int run(const struct gw_config *cfg, const struct options *o)
 		log_err("cannot handle signals");
 		return 1;
 	}
+	hold_signals(SIG_UNBLOCK);
 	gateway_run(gw);
 	gateway_free(gw);
 	return 0;

@@ -230,6 +230,13 @@ class Apply(LiveTest):
         wait_for(lambda: self.usable() == 2)
         wait_for(lambda: "applied, 1 changes" in self.log())
 
+    def test_signals_at_the_start(self):
+        """As soon as it listens it takes them, ready or not."""
+        for _ in range(5):
+            gw = self.gateway(self.ports[3], [file_upstream(self.p.path("disk.img"))])
+            gw.send_signal(signal.SIGHUP)
+            self.end(gw)
+
     def test_listeners(self):
         self.start("a")
         load = self.started()
