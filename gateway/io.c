@@ -233,6 +233,13 @@ static uint16_t check(const struct host_queue *q, const struct request *req,
 	return op->check(q, req, head_geometry(*hw));
 }
 
+/* What must not be made of two attempts. How long a run of blocks is that a write changes as one
+ * (NAWUN), and where it begins, is not looked at. */
+static uint32_t atomic_bytes(const struct request *req, const struct ns_geometry *geo)
+{
+	return geo->runs ? req->data_len : (uint32_t)block_bytes(&req->sqe, geo);
+}
+
 /*
  * Carries the command out, or with @fetch gets its data first. Namespace and size may change while
  * data is fetched, so it is checked again then.
@@ -243,7 +250,7 @@ static void run(struct host_queue *q, struct request *req, bool fetch)
 	uint16_t status = check(q, req, &hw);
 
 	if (!status && req->dir == NVME_DIR_C2H)
-		req->block = (uint32_t)block_bytes(&req->sqe, head_geometry(hw));
+		req->block = atomic_bytes(req, head_geometry(hw));
 	if (status)
 		refuse(req, status);
 	else if (!fetch || req->dir != NVME_DIR_H2C || req->filled == req->data_len)

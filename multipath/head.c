@@ -116,6 +116,7 @@ static struct view *make_view(const struct head *h, unsigned w)
 			.rank = p->rank,
 			.distance = live ? distance(p->up, w) : 0,
 		};
+		v->geo.runs |= p->idns.nawun != 0;
 	}
 	return v;
 }

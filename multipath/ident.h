@@ -45,6 +45,7 @@ struct ns_geometry {
 	uint8_t lbads; /* log2 of the block's data size */
 	uint16_t ms;   /* metadata bytes per block, interleaved (extended LBA) when not 0 */
 	uint8_t dps;   /* protection type and place */
+	bool runs;     /* in a view: hosts may be told that more than one block is written as one */
 };
 void geometry_of(struct ns_geometry *g, const struct nvme_id_ns *idns);
 /* NULL when a path with @b may join a head with @a, else a sentence that says what differs. */

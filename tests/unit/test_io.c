@@ -290,6 +290,29 @@ static void reads_know_their_blocks(void **state)
 	assert_int_equal(host_answer(cid)->status, 0);
 }
 
+/* A path where a write of eight blocks is done as one */
+static int setup_runs(void **state)
+{
+	gw_defaults();
+	fake_ctrls[2].idns.nawun = htole16(7);
+	gw_start(2);
+	admin = host_controller(FAKE_GW_NQN);
+	io = host_io_queue(admin, 1);
+	return 0;
+}
+
+static void reads_are_one_where_writes_are(void **state)
+{
+	uint16_t cid;
+
+	fake_ctrls[1].stuck = fake_ctrls[2].stuck = true;
+	cid = send_read();
+	gw_spin(5);
+	assert_int_equal(TAILQ_FIRST(&io->requests)->block, 4096);
+	unstick();
+	assert_int_equal(host_answer(cid)->status, 0);
+}
+
 static void abort_cannot_reach_upstream(void **state)
 {
 	uint16_t cid;
@@ -642,6 +665,7 @@ int main(void)
 		T(retry_delay_bits),
 		T(abort_takes_back_what_is_held),
 		T(reads_know_their_blocks),
+		T_WITH(reads_are_one_where_writes_are, setup_runs),
 		T(abort_cannot_reach_upstream),
 		T(abort_event_request),
 		T(abort_of_a_queue_that_goes),
