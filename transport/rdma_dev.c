@@ -211,6 +211,8 @@ static struct rdma_dev *dev_new(struct rdma_cm_id *id)
 					 : sizeof(struct sockaddr_in));
 	dev->verbs = ibv_open_device(device);
 	e = dev->verbs ? ibv_query_device(dev->verbs, &dev->attr) : errno;
+	/* Soft-RoCE of Linux 6.1 does not; a later one may. */
+	atomic_init(&dev->tells_last, dev->attr.vendor_id != VENDOR_RXE);
 	for (unsigned role = 0; !e && role < RDMA_ROLES; role++) {
 		SLIST_INIT(&dev->pools[role]);
 		dev->pd[role] = ibv_alloc_pd(dev->verbs);

@@ -55,7 +55,7 @@ const struct ibv_device_attr *rdma_dev_attr(const struct rdma_dev *dev);
 struct ibv_pd *rdma_dev_pd(const struct rdma_dev *dev, enum rdma_role role);
 /* Whether it has memory windows of type 2: RDMA_WINDOWS can be had. */
 bool rdma_dev_has_windows(const struct rdma_dev *dev);
-/* Whether it was ever seen to say that a queue pair takes no more from a shared receive queue. */
+/* Whether it says when a queue pair takes no more from a shared receive queue, as all should. */
 bool rdma_dev_tells_last(const struct rdma_dev *dev);
 /* The flags of a completion of which any says that the peer has invalidated a key. */
 unsigned rdma_dev_inv_flags(const struct rdma_dev *dev);

@@ -68,7 +68,8 @@ void rdma_rx_fini(struct rdma_rx *rx);
  */
 struct rdma_rx *rdma_rx_join(struct rdma_dev *dev, const struct loop *loop, uint32_t icd,
 			     unsigned depth);
-/* @kept: buffers that the device took for it and may never have told of. */
+/* @kept: buffers that the device took for it and may never have told of; RDMA_RX_UNKNOWN: any. */
+#define RDMA_RX_UNKNOWN 1000u
 void rdma_rx_leave(struct rdma_rx *rx, unsigned depth, unsigned kept);
 
 #endif

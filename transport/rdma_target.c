@@ -10,6 +10,9 @@
 
 #include "transport/log.h"
 
+/* From the Connect's completion until its response has left. */
+#define MOVE_MAX (5 * NSEC_PER_SEC)
+
 /* ---- receiving ---- */
 
 /* The device has the buffer again. */
@@ -17,8 +20,10 @@ static void give(struct rdma_tgt *t, uint64_t wr_id)
 {
 	int e = rdma_rx_give(t->rx, t->q.qp, wr_id);
 
-	if (e)
-		rdma_tgt_shut(t, "cannot receive: %s", strerror(-e));
+	if (!e)
+		return;
+	t->kept += t->rx->srq != NULL;
+	rdma_tgt_shut(t, "cannot receive: %s", strerror(-e));
 }
 
 /* The command gets a status from here; the gateway never sees it. */
@@ -135,7 +140,7 @@ static const char *implausible(const struct rdma_tgt *t, const struct rdma_arriv
 {
 	if (a->len < sizeof(struct nvme_sqe))
 		return "a capsule of less than 64 bytes";
-	return t->arrived_n < t->depth ? NULL : "more commands than the queue has entries";
+	return t->arrived_n < commands_max(t) ? NULL : "more commands than the queue holds";
 }
 
 static void on_received(struct rdma_tgt *t, const struct ibv_wc *wc)
@@ -260,6 +265,8 @@ static void complete_and_move(struct request *req, struct loop *loop)
 	struct rdma_tgt *t = rdma_tgt_of_qp(req->tgt);
 
 	if (t->phase == RDMA_TGT_UP) {
+		/* A host that does not take the answer keeps what it sends behind it. */
+		loop_timer_arm(&t->timer, MOVE_MAX);
 		/* Here on control, which may take the time, and not on the worker. */
 		t->next_mem = rdma_dev_mem(t->q.dev, RDMA_TARGET, loop_pool(loop));
 		if (t->next_mem && !rdma_mem_fill(t->next_mem)) {

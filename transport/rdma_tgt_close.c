@@ -156,6 +156,7 @@ static bool drained(struct rdma_tgt *t)
 	tells = rdma_dev_tells_last(t->q.dev);
 	if (!t->draining) {
 		t->draining = true;
+		t->graceful = false;
 		t->patience = now + (tells ? DRAIN_MAX : DRAIN_MAX_SILENT);
 		rdma_qp_stop(&t->q);
 		rdma_qp_flush(&t->q);
@@ -168,9 +169,9 @@ static bool drained(struct rdma_tgt *t)
 		return false;
 	}
 	if (atomic_load_explicit(&t->q.overrun, memory_order_acquire))
-		t->kept = t->depth;
+		t->kept += RDMA_RX_UNKNOWN;
 	else if (!last && tells)
-		t->kept = 1;
+		t->kept++;
 	return true;
 }
 
@@ -280,6 +281,8 @@ void rdma_tgt_on_timer(void *arg)
 		loop_hook_queue(t->qp.loop, &t->event);
 	} else if (!t->qp.connected) {
 		rdma_tgt_shut(t, "no Connect in time");
+	} else if (t->phase == RDMA_TGT_MOVING) {
+		rdma_tgt_shut(t, "the host does not take the Connect's response");
 	} else if (must_move_on(t) && t->moved_on == t->mark) {
 		rdma_tgt_shut(t, "the host takes no answers and gives no data");
 	} else {
