@@ -75,7 +75,9 @@ static bool read_more(struct client *c)
 			abort();
 	}
 	errno = 0;
-	n = recv(c->fd, c->in + c->in_len, c->in_size - c->in_len, 0);
+	/* With a time limit it is not restarted by itself (signal(7)): top is stopped, or resized.
+	 */
+	n = TEMP_FAILURE_RETRY(recv(c->fd, c->in + c->in_len, c->in_size - c->in_len, 0));
 	if (n <= 0)
 		return false;
 	c->in_len += (size_t)n;
@@ -125,7 +127,7 @@ int client_fd(const struct client *c)
 
 bool client_hear(struct client *c)
 {
-	return read_more(c) || errno == EAGAIN || errno == EINTR;
+	return read_more(c) || errno == EAGAIN;
 }
 
 json_t *client_line(struct client *c)
@@ -151,7 +153,7 @@ static void say_what_failed(const struct client *c, int err)
 static bool say(const struct client *c, const char *text, size_t len)
 {
 	while (len) {
-		ssize_t n = send(c->fd, text, len, MSG_NOSIGNAL);
+		ssize_t n = TEMP_FAILURE_RETRY(send(c->fd, text, len, MSG_NOSIGNAL));
 
 		if (n < 0)
 			return false;

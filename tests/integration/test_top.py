@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import termios
+import time
 import unittest
 
 from stack import StackTest, binary, free_ports, tcp_upstream
@@ -160,6 +161,19 @@ class Top(StackTest):
         screen = self.drawn()
         screen.key("\x03")
         self.in_order(screen, -signal.SIGINT)
+
+    def test_interrupted_while_the_daemon_thinks(self):
+        screen = self.drawn()
+        gateway = next(d for d in self.p.running if getattr(d, "daemon_name", "") == "gateway")
+        gateway.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        for signo in (signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
+            screen.p.send_signal(signo)
+            time.sleep(0.1)
+        gateway.send_signal(signal.SIGCONT)
+        screen.until(lambda f: f[0].startswith("nvmegw top"))
+        screen.key("q")
+        self.in_order(screen, 0)
 
     def test_stopped_and_continued(self):
         screen = self.drawn()
