@@ -62,14 +62,19 @@ void grave_close(const struct head *h)
 	graves_look(h->ss);
 }
 
-bool grave_has(const struct mp_subsys *ss, const struct ns_ident *ident)
+bool grave_allows(const struct mp_subsys *ss, const struct ns_ident *ident, struct mp_refusal *why)
 {
 	const struct grave *g;
 
-	TAILQ_FOREACH(g, &ss->graves, link)
-		if (ident_compare(&g->ident, ident) != IDENT_DIFFERENT)
-			return true;
-	return false;
+	TAILQ_FOREACH(g, &ss->graves, link) {
+		if (ident_compare(&g->ident, ident) == IDENT_DIFFERENT)
+			continue;
+		why->expected = g->head;
+		why->reason = g->head ? "it has left, and its commands have not all ended"
+				      : "lost associations may still write to it";
+		return false;
+	}
+	return true;
 }
 
 void graves_free(struct mp_subsys *ss)

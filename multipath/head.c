@@ -368,8 +368,9 @@ struct head *head_add(struct mp_subsys *ss, const struct path *first, struct mp_
 	struct head *h;
 	uint32_t nsid;
 
+	/* In this order: what is not exported anyway is not said to wait for something. */
 	nsid = ss->ev->assign_nsid(ss->ev_arg, &first->ident, why);
-	if (!nsid)
+	if (!nsid || !grave_allows(ss, &first->ident, why))
 		return NULL;
 	h = calloc(1, sizeof(*h));
 	if (!h)

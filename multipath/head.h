@@ -33,7 +33,8 @@ void grave_dig(const struct head *h);
 void grave_close(const struct head *h);
 /* Some quarantine has ended. */
 void graves_look(struct mp_subsys *ss);
-bool grave_has(const struct mp_subsys *ss, const struct ns_ident *ident);
+/* False, and why the namespace gets no new head yet; it is reconsidered when that may have changed. */
+bool grave_allows(const struct mp_subsys *ss, const struct ns_ident *ident, struct mp_refusal *why);
 void graves_free(struct mp_subsys *ss);
 
 /* Brings usable, rank and reason of a path with a head up to date. */

@@ -244,8 +244,6 @@ static const char *find_head(const struct path *p, struct head **same)
 			break;
 		}
 	}
-	if (!*same && grave_has(ss, &p->ident))
-		return "lost associations may still write to it";
 	return NULL;
 }
 

@@ -428,6 +428,42 @@ static void namespace_comes_back_after_the_end(void **state)
 	run(nvme_cmd_write, 0);
 }
 
+/* Its own commands are what it waits for: there are no fences. */
+static void namespace_comes_back_after_its_commands(void **state)
+{
+	struct upstream *first = up_with(1, KATO);
+
+	up_with(2, KATO);
+	sim_stall(world.worker[1]);
+	show(false);
+	assert_int_equal(world.removed, 1);
+	show(true);
+	assert_null(only_path(first)->head);
+	assert_non_null(strstr(only_path(first)->reason, "have not all ended"));
+	sim_resume(world.worker[1]);
+	settle();
+	assert_int_equal(world.added, 2); /* by itself */
+	assert_true(only_path(first)->usable);
+	run(nvme_cmd_write, 0);
+}
+
+/* What is not exported waits for nothing, whatever has become of its commands. */
+static void namespace_that_is_not_exported_waits_for_nothing(void **state)
+{
+	struct upstream *first = up_with(1, KATO);
+
+	up_with(2, KATO);
+	sim_stall(world.worker[1]);
+	show(false);
+	world.refusal = (struct mp_refusal){"not exported", .expected = true};
+	show(true);
+	assert_string_equal(only_path(first)->reason, "not exported");
+	sim_resume(world.worker[1]);
+	settle();
+	assert_int_equal(world.added, 1);
+	assert_string_equal(only_path(first)->reason, "not exported");
+}
+
 static void namespace_without_fences_comes_back_at_once(void **state)
 {
 	struct upstream *second;
@@ -445,7 +481,8 @@ static void namespace_without_fences_comes_back_at_once(void **state)
 	run(nvme_cmd_write, 0);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
+#define T(f)   cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
+#define TWO(f) cmocka_unit_test_setup_teardown(f, world_setup_two, world_teardown)
 
 int main(void)
 {
@@ -468,10 +505,11 @@ int main(void)
 		T(who_was_asked_is_lost_too),
 		T(one_that_comes_later_is_asked),
 		T(two_are_lost_at_once),
-		cmocka_unit_test_setup_teardown(not_before_all_workers_have_given_up,
-						world_setup_two, world_teardown),
+		TWO(not_before_all_workers_have_given_up),
 		T(answer_that_comes_too_late),
 		T(namespace_comes_back_after_the_end),
+		TWO(namespace_comes_back_after_its_commands),
+		TWO(namespace_that_is_not_exported_waits_for_nothing),
 		T(namespace_without_fences_comes_back_at_once),
 	};
 
