@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Start, watch and stop the daemons that the demo and the benchmark are made of."""
+import itertools
 import json
 import os
 import resource
@@ -26,16 +27,50 @@ def binary(name):
     return path
 
 
+class Ports:
+    """
+    Ports of this process alone, for as long as it lives; test programs run side by side. Those that
+    the kernel gives to connections are not among them: between looking and listening it would.
+    """
+    BLOCK = 200
+    FIRST = 10000
+
+    def __init__(self):
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+            end = int(f.read().split()[0])
+        for first in range(self.FIRST, end - self.BLOCK + 1, self.BLOCK):
+            self.mark = socket.socket(socket.AF_UNIX)
+            try:
+                self.mark.bind(f"\0nvmegw-test-ports-{first}")
+            except OSError:
+                self.mark.close()
+                continue
+            self.order = itertools.cycle(range(first, first + self.BLOCK))
+            return
+        raise Failed("no ports are free: too many tests run at the same time")
+
+    def next(self):
+        for _ in range(self.BLOCK):
+            port = next(self.order)
+            with socket.socket() as s:
+                # As the daemon does: connections that have ended are not in its way.
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    s.bind(("", port))
+                    return port
+                except OSError:
+                    pass
+        raise Failed("no port is free")
+
+
+_ports = None
+
+
 def free_ports(count):
-    """Ports that nobody listens on right now, all different."""
-    socks = [socket.socket() for _ in range(count)]
-    try:
-        for s in socks:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in socks]
-    finally:
-        for s in socks:
-            s.close()
+    """Ports that nobody listens on and nobody else is given, all different."""
+    global _ports
+    _ports = _ports or Ports()
+    return [_ports.next() for _ in range(count)]
 
 
 def raise_nofile():

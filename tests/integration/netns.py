@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A network namespace as the other end of a cable: packets can be dropped, connections broken."""
 import ipaddress
+import os
 import subprocess
 
 from stack import free_ports
@@ -16,6 +17,7 @@ class Netns:
         net = NETWORK + unique % 32768 * 4
         self.name = f"nvmegw-{unique}"
         self.addr = str(ipaddress.ip_address(net + 2))
+        self.leave()  # of a test that was killed: the name is ours alone
         self.ip("netns", "add", self.name)
         try:
             self.ip("-n", self.name, "link", "set", "lo", "up")
@@ -26,7 +28,7 @@ class Netns:
             self.ip("-n", self.name, "addr", "add", self.addr + "/30", "dev", "up0")
             self.ip("-n", self.name, "link", "set", "up0", "up")
         except BaseException:
-            self.close()
+            self.leave()
             raise
 
     def __enter__(self):
@@ -38,6 +40,11 @@ class Netns:
     def close(self):
         """The veth pair goes along."""
         self.ip("netns", "del", self.name)
+
+    def leave(self):
+        """The same of what may be there or not."""
+        if os.path.exists("/run/netns/" + self.name):
+            self.close()
 
     @staticmethod
     def ip(*args):
