@@ -473,10 +473,27 @@ static void on_moved(struct tgt_qpair *qp)
 {
 }
 
+/* The end of an admin queue is that of its controller, which is told anyway. */
+static void tell_end(const struct host_queue *q, const char *reason)
+{
+	char who[64] = "", peer[ADDR_STR_MAX];
+
+	if (q->ctrl && !q->qid)
+		return;
+	if (q->ctrl)
+		snprintf(who, sizeof(who), "controller %u, queue %u of ", q->ctrl->ident.cntlid,
+			 q->qid);
+	if (q->qp->end == TGT_END_FAULT)
+		log_ratelimited(LOG_INFO, "%shost %s: ended: %s", who, queue_peer(q, peer), reason);
+	else
+		log_debug(FABRICS, "%shost %s: ended: %s", who, queue_peer(q, peer), reason);
+}
+
 static void on_closed(struct tgt_qpair *qp, const char *reason)
 {
 	struct host_queue *q = qp->priv;
 
+	tell_end(q, reason);
 	q->closed = true;
 	if (is_io(qp))
 		io_closed(q);

@@ -195,9 +195,10 @@ static void on_done(struct rdma_qp *q, const struct ibv_wc *wc)
 	if (wc->status) {
 		on_late(q, wc);
 		/* The first of them says why; all that is flushed behind it says nothing. */
-		rdma_tgt_shut(t, "%s",
-			      wc->status == IBV_WC_WR_FLUSH_ERR ? "closed by the host"
-								: ibv_wc_status_str(wc->status));
+		if (wc->status == IBV_WC_WR_FLUSH_ERR)
+			rdma_tgt_end(t, TGT_END_HOST, "closed by the host");
+		else
+			rdma_tgt_shut(t, "%s", ibv_wc_status_str(wc->status));
 		return;
 	}
 	switch (wc->wr_id & RDMA_TGT_WR_MASK) {

@@ -169,9 +169,11 @@ void rdma_tgt_answer(struct rdma_tgt *t, struct request *req);
 
 /* ---- the end ---- */
 __attribute__((format(printf, 2, 3))) void rdma_tgt_shut(struct rdma_tgt *t, const char *fmt, ...);
+/* The same, by somebody and in order; when by the gateway, answers may leave before. */
+void rdma_tgt_end(struct rdma_tgt *t, enum tgt_end by, const char *reason);
 void rdma_tgt_close(struct tgt_qpair *qp, const char *reason);
 /* Control: the connection manager says that it is over. */
-void rdma_tgt_over(struct rdma_tgt *t, const char *reason);
+void rdma_tgt_over(struct rdma_tgt *t, enum tgt_end by, const char *reason);
 /* From the hook, in RDMA_TGT_CLOSING. */
 void rdma_tgt_do_close(struct rdma_tgt *t);
 /* With the queue pair gone: what only this connection has; and, on control, its part of what it has

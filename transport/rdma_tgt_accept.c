@@ -222,5 +222,7 @@ void rdma_tgt_note(struct rdma_tgt *t, const struct rdma_cm_note *note)
 	if (note->type == RDMA_CM_EVENT_DEVICE_REMOVAL)
 		rdma_dev_removed(t->id);
 	if (what)
-		rdma_tgt_over(t, what);
+		rdma_tgt_over(
+			t, note->type == RDMA_CM_EVENT_DISCONNECTED ? TGT_END_HOST : TGT_END_FAULT,
+			what);
 }

@@ -64,6 +64,16 @@ static void shut_gracefully(struct rdma_tgt *t, const char *fmt, ...)
 	va_end(ap);
 }
 
+void rdma_tgt_end(struct rdma_tgt *t, enum tgt_end by, const char *reason)
+{
+	if (t->phase < RDMA_TGT_CLOSING)
+		t->qp.end = by;
+	if (by == TGT_END_GATEWAY)
+		shut_gracefully(t, "%s", reason);
+	else
+		rdma_tgt_shut(t, "%s", reason);
+}
+
 static void unref(struct rdma_tgt *t)
 {
 	if (atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1)
@@ -200,23 +210,15 @@ void rdma_tgt_do_close(struct rdma_tgt *t)
 
 struct close_message {
 	struct rdma_tgt *t;
-	bool graceful;
+	enum tgt_end by;
 	char reason[128];
 };
-
-static void end(struct rdma_tgt *t, bool graceful, const char *reason)
-{
-	if (graceful)
-		shut_gracefully(t, "%s", reason);
-	else
-		rdma_tgt_shut(t, "%s", reason);
-}
 
 static void on_close_message(void *arg)
 {
 	struct close_message *m = arg;
 
-	end(m->t, m->graceful, m->reason);
+	rdma_tgt_end(m->t, m->by, m->reason);
 	unref(m->t);
 	free(m);
 }
@@ -225,12 +227,12 @@ static void on_close_message(void *arg)
  * Control may close a qpair that it has given to a worker, up to the time it learns of closed():
  * the memory goes through control's message queue before it is freed.
  */
-static void end_from_anywhere(struct rdma_tgt *t, bool graceful, const char *reason)
+static void end_from_anywhere(struct rdma_tgt *t, enum tgt_end by, const char *reason)
 {
 	struct close_message *m;
 
 	if (loop_is_current(t->qp.loop) && t->phase != RDMA_TGT_TRANSIT) {
-		end(t, graceful, reason);
+		rdma_tgt_end(t, by, reason);
 		return;
 	}
 	m = malloc(sizeof(*m));
@@ -240,19 +242,19 @@ static void end_from_anywhere(struct rdma_tgt *t, bool graceful, const char *rea
 	}
 	atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
 	m->t = t;
-	m->graceful = graceful;
+	m->by = by;
 	snprintf(m->reason, sizeof(m->reason), "%s", reason);
 	loop_post(t->qp.loop, on_close_message, m);
 }
 
 void rdma_tgt_close(struct tgt_qpair *qp, const char *reason)
 {
-	end_from_anywhere(rdma_tgt_of_qp(qp), true, reason);
+	end_from_anywhere(rdma_tgt_of_qp(qp), TGT_END_GATEWAY, reason);
 }
 
-void rdma_tgt_over(struct rdma_tgt *t, const char *reason)
+void rdma_tgt_over(struct rdma_tgt *t, enum tgt_end by, const char *reason)
 {
-	end_from_anywhere(t, false, reason);
+	end_from_anywhere(t, by, reason);
 }
 
 /* ---- lack of progress ---- */

@@ -70,6 +70,9 @@ struct tgt_config {
 		stall_timeout; /* ns without progress of pending output or of a half-received PDU */
 };
 
+/* Who has ended a connection, in order; or something has gone wrong. */
+enum tgt_end { TGT_END_FAULT, TGT_END_HOST, TGT_END_GATEWAY };
+
 /* Common head of every transport's qpair. */
 struct tgt_qpair {
 	struct loop *loop;
@@ -85,6 +88,7 @@ struct tgt_qpair {
 	bool sqflow_disabled; /* no SQHD, hence C2HData SUCCESS may stand for the response */
 	bool hdr_digest, data_digest;
 	uint16_t sqhd;
+	enum tgt_end end;			    /* for closed() */
 	unsigned inflight;			    /* commands whose answer has not left yet */
 	TAILQ_HEAD(tgt_req_list, request) requests; /* all of them, by tgt_link, oldest first */
 	stat_t commands, rx_bytes, tx_bytes;

@@ -260,7 +260,12 @@ static void on_bad(struct tcp_sock *s, const struct tcp_err *err, const uint8_t 
 
 static void on_lost(struct tcp_sock *s, int error)
 {
-	tcp_tgt_shut(tcp_tgt_of_sock(s), "%s", error ? strerror(-error) : "closed by the host");
+	struct tcp_tgt *t = tcp_tgt_of_sock(s);
+
+	if (error)
+		tcp_tgt_shut(t, "%s", strerror(-error));
+	else
+		tcp_tgt_end(t, TGT_END_HOST, "closed by the host");
 }
 
 static const struct tcp_sock_ops sock_ops = {

@@ -161,6 +161,8 @@ __attribute__((format(printf, 2, 3))) void tcp_tgt_shut(struct tcp_tgt *t, const
 void tcp_tgt_violation(struct tcp_tgt *t, const struct tcp_err *err, const uint8_t *head,
 		       size_t len);
 void tcp_tgt_pdu_violation(struct tcp_tgt *t, const struct tcp_pdu *pdu, const struct tcp_err *err);
+/* The same, by somebody and in order. */
+void tcp_tgt_end(struct tcp_tgt *t, enum tgt_end by, const char *reason);
 void tcp_tgt_close(struct tgt_qpair *qp, const char *reason);
 /* From the hook, in PHASE_CLOSING. */
 void tcp_tgt_do_close(struct tcp_tgt *t);

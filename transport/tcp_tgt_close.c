@@ -27,6 +27,13 @@ void tcp_tgt_shut(struct tcp_tgt *t, const char *fmt, ...)
 	loop_hook_queue(t->qp.loop, &t->event);
 }
 
+void tcp_tgt_end(struct tcp_tgt *t, enum tgt_end by, const char *reason)
+{
+	if (t->phase < PHASE_CLOSING)
+		t->qp.end = by;
+	tcp_tgt_shut(t, "%s", reason);
+}
+
 void tcp_tgt_violation(struct tcp_tgt *t, const struct tcp_err *err, const uint8_t *head,
 		       size_t len)
 {
@@ -126,6 +133,19 @@ static void orphan_requests(struct tcp_tgt *t)
 	}
 }
 
+/* The gateway has never heard of it. */
+static void end_handshake(struct tcp_tgt *t)
+{
+	char peer[ADDR_STR_MAX];
+
+	addr_str(&t->qp.peer, peer);
+	if (t->qp.end == TGT_END_FAULT)
+		log_ratelimited(LOG_INFO, "host %s: ended: %s", peer, t->reason);
+	else
+		log_debug(TCP, "host %s: ended: %s", peer, t->reason);
+	TAILQ_REMOVE(&t->qp.listener->unopened, t, unopened_link);
+}
+
 void tcp_tgt_do_close(struct tcp_tgt *t)
 {
 	struct request *req;
@@ -136,11 +156,10 @@ void tcp_tgt_do_close(struct tcp_tgt *t)
 		tcp_tgt_release(t, t->rx);
 	while ((req = TAILQ_FIRST(&t->outgoing)))
 		tcp_tgt_release(t, req);
-	log_debug(TCP, "queue %u of a host closed: %s", t->qp.qid, t->reason);
 	if (t->opened)
 		t->qp.listener->ops->closed(&t->qp, t->reason);
 	else
-		TAILQ_REMOVE(&t->qp.listener->unopened, t, unopened_link);
+		end_handshake(t);
 	orphan_requests(t);
 	fetch_quota_release(t->quota);
 	cid_map_fini(&t->cids);
@@ -160,7 +179,7 @@ static void on_close_message(void *arg)
 {
 	struct close_message *m = arg;
 
-	tcp_tgt_shut(m->t, "%s", m->reason);
+	tcp_tgt_end(m->t, TGT_END_GATEWAY, m->reason);
 	unref(m->t);
 	free(m);
 }
@@ -175,7 +194,7 @@ void tcp_tgt_close(struct tgt_qpair *qp, const char *reason)
 	struct close_message *m;
 
 	if (loop_is_current(qp->loop) && t->phase != PHASE_TRANSIT) {
-		tcp_tgt_shut(t, "%s", reason);
+		tcp_tgt_end(t, TGT_END_GATEWAY, reason);
 		return;
 	}
 	m = malloc(sizeof(*m));

@@ -117,6 +117,27 @@ class HostileHost(StackTest):
         self.assertLess(time.monotonic() - start, 9)
         self.works()
 
+    def test_ends_are_told(self):
+        """What queues end for is in the log, unless host or gateway meant them to end."""
+        log = self.p.path("gateway.log")
+
+        def told():
+            with open(log, encoding="utf-8") as f:
+                return [line.split(" info: ")[1] for line in f if ": ended: " in line]
+
+        with self.queue() as h:
+            h.send(icreq())
+            h.ended()
+        first, = wait_for(told)
+        self.assertRegex(first, fr"^controller {self.admin.cntlid}, queue 1 of host 127\.0\.0\.1:\d+: "
+                                "ended: protocol error of the host: ")
+        with self.queue() as h:
+            h.sock.close()
+        wait_for(lambda: not any(c["io_queues"] for c in self.show("controller", "list")))
+        self.admin.sock.close()
+        _, last = wait_for(lambda: len(told()) > 1 and told())
+        self.assertRegex(last, f"^controller {self.admin.cntlid} of .*: closed by the host")
+
     # ---- Connect ----
 
     def test_silent_until_the_end(self):

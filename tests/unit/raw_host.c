@@ -164,6 +164,7 @@ static void on_closed(struct tgt_qpair *qp, const char *reason)
 	struct request *req, *next;
 
 	snprintf(g->reason, sizeof(g->reason), "%s", reason);
+	g->end = qp->end;
 	for (req = TAILQ_FIRST(&qp->requests); req && !g->keep_orphans; req = next) {
 		next = TAILQ_NEXT(req, tgt_link);
 		if (req->complete_arg)

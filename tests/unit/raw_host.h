@@ -26,6 +26,7 @@ struct gate {
 	atomic_uint closed, moved;
 	uint16_t fail_status;
 	char reason[160];
+	enum tgt_end end;
 	struct request *last; /* the newest command */
 	/* What to do with a command that is not a Connect; NULL: keep it for the test. */
 	void (*on_command)(struct gate *g, struct request *req);

@@ -311,6 +311,7 @@ static void gateway_closes(struct host *h)
 	assert_int_equal(h->gate->closed, 0); /* not from within the call */
 	RAW_UNTIL(h->gate->closed);
 	assert_string_equal(h->gate->reason, "the gateway wants it");
+	assert_int_equal(h->gate->end, TGT_END_GATEWAY);
 }
 
 static void gateway_closes_keeping_requests(struct host *h)
@@ -496,6 +497,7 @@ static void expect_stall(state_fn get_there, const char *why)
 	tcp_tgt_mark_progress(inside(&h));
 	RAW_WAIT(h.gate->closed);
 	assert_string_equal(h.gate->reason, why);
+	assert_int_equal(h.gate->end, TGT_END_FAULT);
 	raw_hang_up(&h);
 }
 
