@@ -17,7 +17,10 @@
 
 #define CC_ENABLE 0x460001u /* entries of 64 and 16 bytes, enabled */
 
+static const char *address, *port, *nqn;
 static struct raw host;
+static struct raw admin; /* its admin queue, once it has become an I/O queue */
+static uint16_t cntlid;
 static struct {
 	_Alignas(4096) uint8_t capsule[BIG];
 	uint8_t answer[64];
@@ -35,13 +38,16 @@ static void receive(void)
 	raw_receive(&host, mem.answer, sizeof(mem.answer));
 }
 
-static void call(const char *address, const char *port, const uint8_t *private_data)
+static void dial(void)
+{
+	raw_dial(&host, address, port);
+	raw_make_queue(&host, &mem, sizeof(mem), FLOOD);
+}
+
+static void call(const uint8_t *private_data)
 {
 	enum rdma_rej why;
 
-	raw_dial(&host, address, port);
-	raw_make_queue(&host, &mem, sizeof(mem), FLOOD);
-	receive();
 	if (raw_call(&host, private_data, &why))
 		return;
 	printf("rejected %d\n", why);
@@ -65,6 +71,15 @@ static void look_for_end(void)
 			say("disconnected");
 	if (raw_event(&host, &e))
 		say("disconnected");
+}
+
+__attribute__((noreturn)) static void wait_for_end(void)
+{
+	for (unsigned ms = 0; ms < RAW_PATIENT; ms++) {
+		look_for_end();
+		raw_rest();
+	}
+	say("nothing");
 }
 
 /* True with a response in mem.answer; says so itself when there will be none. */
@@ -104,32 +119,41 @@ static struct nvme_sqe *fresh(uint8_t opcode)
 	return sqe;
 }
 
-static void must_succeed(const char *what)
+static struct nvme_cqe must_succeed(const char *what)
 {
 	struct nvme_cqe cqe;
 
 	send_capsule(sizeof(struct nvme_sqe));
 	cqe = wait_answer();
 	if (!nvme_cqe_status(&cqe))
-		return;
+		return cqe;
 	printf("%s: status 0x%x\n", what, nvme_cqe_status(&cqe));
 	exit(1);
 }
 
-static void fabrics_connect(const char *nqn)
+static void put_connect(uint16_t qid, uint16_t of)
 {
 	struct nvmf_connect_payload *data = (struct nvmf_connect_payload *)mem.data;
 	struct nvme_sqe *sqe = fresh(NVME_OPC_FABRICS);
 
 	memset(data, 0, sizeof(*data));
 	memset(data->hostid, 7, sizeof(data->hostid));
-	data->cntlid = 0xffff;
+	data->cntlid = htole16(of);
 	snprintf(data->subnqn, sizeof(data->subnqn), "%s", nqn);
 	strcpy(data->hostnqn, "nqn.2014-08.org.example:hostile");
 	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)data, sizeof(*data), host.mr->rkey);
 	sqe->nsid = htole32(nvme_fabrics_type_connect);
+	sqe->cdw10 = htole32((uint32_t)qid << 16);
 	sqe->cdw11 = htole32(RAW_QUEUE - 1);
-	must_succeed("the Connect");
+}
+
+static void fabrics_connect(void)
+{
+	struct nvme_cqe cqe;
+
+	put_connect(0, NVMF_CNTLID_DYNAMIC);
+	cqe = must_succeed("the Connect");
+	cntlid = (uint16_t)le32toh(cqe.result);
 }
 
 /* Until then Identify is out of sequence. */
@@ -273,11 +297,22 @@ static void flood(void)
 	fresh(NVME_OPC_FABRICS);
 	for (unsigned i = 0; i < FLOOD; i++)
 		send_capsule(64);
-	for (unsigned ms = 0; ms < RAW_PATIENT; ms++) {
-		look_for_end();
-		raw_rest();
-	}
-	say("nothing");
+	wait_for_end();
+}
+
+/* An I/O queue that takes no answer to its Connect; it moves to a worker only behind that. */
+static void deaf(void)
+{
+	struct rdma_wire_request r = {.qid = 1, .hrqsize = RAW_QUEUE, .hsqsize = RAW_QUEUE - 1};
+	uint8_t private_data[RDMA_PRIVATE_LEN];
+
+	admin = host;
+	dial();
+	rdma_wire_put_request(private_data, &r);
+	call(private_data);
+	put_connect(r.qid, cntlid);
+	send_capsule(64);
+	wait_for_end();
 }
 
 static const struct wrong wrongs[] = {
@@ -301,6 +336,7 @@ static const struct wrong wrongs[] = {
 	{.name = "bad-read-key", .command = bad_read_key, .no_connect = true},
 	{.name = "huge-length", .command = huge_length},
 	{.name = "flood", .command = flood},
+	{.name = "deaf", .command = deaf},
 	{.name = "io-flood", .command = flood, .no_connect = true, .io = true},
 	{.name = "io-short-capsule", .command = short_capsule, .no_connect = true, .io = true},
 	{.name = "io-long-capsule", .command = long_capsule, .no_connect = true, .io = true},
@@ -325,6 +361,9 @@ int main(int argc, char **argv)
 
 	if (argc != 5)
 		return 2;
+	address = argv[1];
+	port = argv[2];
+	nqn = argv[3];
 	w = find(argv[4]);
 	r.qid = w->io;
 	rdma_wire_put_request(private_data, &r);
@@ -332,11 +371,13 @@ int main(int argc, char **argv)
 		private_data[w->offset] = (uint8_t)w->value;
 		private_data[w->offset + 1] = (uint8_t)(w->value >> 8);
 	}
-	call(argv[1], argv[2], private_data);
+	dial();
+	receive();
+	call(private_data);
 	if (!w->command)
 		say("connected");
 	if (!w->no_connect) {
-		fabrics_connect(argv[3]);
+		fabrics_connect();
 		enable();
 	}
 	w->command();

@@ -173,6 +173,10 @@ class Lab(unittest.TestCase):
 
     # ---- the guest's parts ----
 
+    def hostile(self, case):
+        return self.vm.run(f"rdma_hostile {ADDRESS} {PORTS['gateway']} {GW_NQN} {case}",
+                           PATIENCE).strip()
+
     def link_add(self, name, netdev):
         self.vm.run(f"ip link set {netdev} up; rdma link show {name}/1 2>/dev/null || "
                     f"rdma link add {name} type rxe netdev {netdev}")
@@ -400,10 +404,6 @@ class RdmaTest(Peers, Lab):
 
     # ---- hosts that do wrong ----
 
-    def hostile(self, case):
-        return self.vm.run(f"rdma_hostile {ADDRESS} {PORTS['gateway']} {GW_NQN} {case}",
-                           PATIENCE).strip()
-
     def test_hostile_hosts(self):
         """Each gets what it deserves, and nobody else notices."""
         self.gateway("nvmet-tcp")
@@ -630,6 +630,16 @@ class OverbookedTest(Lab):
         self.assertGreater(int(told), 0)
         self.check_dmesg(self.vm)
         self.end("gateway")
+
+    def test_answer_not_taken(self):
+        """A host that takes no answer to its Connect, again and again, is not waited for."""
+        self.gateway("nvmet-tcp")
+        self.assertEqual(self.hostile("deaf"), "disconnected")
+        wait_for(lambda: "the host does not take the Connect's response" in
+                 self.daemons["gateway"].output(), PATIENCE)
+        self.connect()
+        self.end_load(self.load())
+        self.disconnect()
 
 
 if __name__ == "__main__":
