@@ -314,8 +314,9 @@ int rdma_ini_send_connect(struct rdma_ini *t, const struct nvmf_connect_payload 
 	struct chain c = {.n = 0};
 
 	name_memory(t, &c, 0, t->slab.mr, data, sizeof(*data), NVME_DIR_H2C);
-	close_send(t, add_send(t, &c, 0), 0, true);
-	t->slots[0].sending = true;
+	/* No slot's: the first command may have it, and be over, before this is known to be sent.
+	 */
+	tell_end(t, add_send(t, &c, 0), RDMA_WR_NO_SLOT);
 	return post(t, &c);
 }
 
