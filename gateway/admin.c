@@ -143,7 +143,7 @@ static bool is_starved(const struct request *req)
 /* Commands of the queue that may hold memory, besides @req. */
 static unsigned holders(const struct host_queue *q)
 {
-	unsigned n = q->qp->inflight - 1 - (q->ctrl ? q->ctrl->nr_aers : 0);
+	unsigned n = q->qp->inflight + q->qp->left - 1 - (q->ctrl ? q->ctrl->nr_aers : 0);
 	const struct request *other;
 
 	TAILQ_FOREACH(other, &q->qp->requests, tgt_link)

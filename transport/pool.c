@@ -278,6 +278,7 @@ void pool_put(struct request *req)
 	struct pool *pool = req->pool;
 
 	assert(pool); /* else it was put back before */
+	assert(loop_is_current(pool->loop));
 	assert(!req->ini && !req->ttx.queued && !req->tresp.queued && !req->itx.queued);
 	request_free_data(req);
 	req->pool = NULL;

@@ -2,6 +2,7 @@
 /* Receive buffers, own and shared; see rdma_rx.h. */
 #include "transport/rdma_rx.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -37,6 +38,9 @@ static unsigned mrs(const struct rdma_rx *rx)
 
 int rdma_rx_give(const struct rdma_rx *rx, struct ibv_qp *qp, uint64_t wr_id)
 {
+	/* What never was a receive would be given to whoever takes the buffer next. */
+	assert(rdma_rx_index(wr_id) < rx->max &&
+	       rx->mr[rdma_rx_index(wr_id) / rx->per_mr]->lkey == (uint32_t)(wr_id >> 32));
 	struct ibv_sge sge = {
 		.addr = (uintptr_t)rdma_rx_buffer(rx, wr_id),
 		.length = (uint32_t)(sizeof(struct nvme_sqe) + rx->icd),

@@ -117,10 +117,15 @@ static unsigned commands_max(const struct rdma_tgt *t)
 	return (t->qp.sq_size < t->depth ? t->qp.sq_size : t->depth) - 1u;
 }
 
-/* As far as there is room: those that have arrived, oldest first. */
-static void run_arrived(struct rdma_tgt *t)
+/*
+ * As far as there is room: those that have arrived, oldest first. A host that has taken its answers
+ * may be ahead of what we are told, as when acknowledgements get lost; one that does not take them
+ * has no more memory of ours than its queue has entries, twice.
+ */
+void rdma_tgt_run_arrived(struct rdma_tgt *t)
 {
-	while (t->arrived_n && t->phase == RDMA_TGT_UP) {
+	while (t->arrived_n && !t->rx_waiter.queued && t->phase == RDMA_TGT_UP &&
+	       t->qp.left <= commands_max(t)) {
 		struct rdma_arrival a = t->arrived[t->arrived_head];
 
 		if (t->qp.inflight >= commands_max(t)) {
@@ -158,8 +163,7 @@ static void on_received(struct rdma_tgt *t, const struct ibv_wc *wc)
 		return;
 	}
 	t->arrived[(t->arrived_head + t->arrived_n++) % t->depth] = a;
-	if (!t->rx_waiter.queued)
-		run_arrived(t);
+	rdma_tgt_run_arrived(t);
 }
 
 void rdma_tgt_drop_arrived(struct rdma_tgt *t)
@@ -172,7 +176,7 @@ void rdma_tgt_drop_arrived(struct rdma_tgt *t)
 
 static void on_rx_room(void *arg)
 {
-	run_arrived(arg);
+	rdma_tgt_run_arrived(arg);
 }
 
 /* ---- completions ---- */
@@ -208,8 +212,10 @@ static void on_done(struct rdma_qp *q, const struct ibv_wc *wc)
 	case RDMA_TGT_READ:
 		rdma_tgt_read_done(t, req);
 		break;
-	default:
+	case RDMA_TGT_ANSWER:
 		rdma_tgt_answer_done(t, req);
+		break;
+	default:
 		break;
 	}
 }
@@ -235,7 +241,7 @@ static void arrive(void *arg)
 	rdma_tgt_join_loop(t, t->qp.loop);
 	rdma_qp_attach(&t->q, t->qp.loop);
 	t->qp.listener->ops->moved(&t->qp);
-	run_arrived(t);
+	rdma_tgt_run_arrived(t);
 }
 
 /* From then on it is the other loop's. Commands that are faster than the word of the response's

@@ -7,6 +7,7 @@
 #ifndef TRANSPORT_RDMA_TARGET_H
 #define TRANSPORT_RDMA_TARGET_H
 
+#include <assert.h>
 #include <stdatomic.h>
 
 #include "transport/cid_map.h"
@@ -32,11 +33,13 @@ enum rdma_tgt_tx {
 	RDMA_TX_LEFT,
 };
 
-/* A work request's ID is the request, or for a receive what rdma_rx.h has it be, with this below
- * it.
+/*
+ * A work request's ID is the request, or for a receive what rdma_rx.h has it be, with this below
+ * it. Those that do not tell when they are done do so all the same when they fail.
  */
-enum rdma_tgt_wr { RDMA_TGT_RECV, RDMA_TGT_READ, RDMA_TGT_ANSWER };
+enum rdma_tgt_wr { RDMA_TGT_RECV, RDMA_TGT_READ, RDMA_TGT_ANSWER, RDMA_TGT_SILENT };
 #define RDMA_TGT_WR_MASK ((1u << RDMA_RX_BITS) - 1)
+static_assert(RDMA_TGT_RECV == 0 && RDMA_TGT_SILENT <= RDMA_TGT_WR_MASK);
 
 /* States of our own besides enum request_state. The gateway has answered while the host's data is
  * still being read; the answer leaves after that. */
@@ -139,6 +142,8 @@ extern const struct tgt_transport tgt_rdma;
 /* Waiters, timer: what a connection has of its loop. */
 void rdma_tgt_join_loop(struct rdma_tgt *t, struct loop *loop);
 void rdma_tgt_on_hook(void *arg);
+/* Takes commands that have arrived, as far as there is room; more when answers have been sent. */
+void rdma_tgt_run_arrived(struct rdma_tgt *t);
 /* The buffers of capsules that wait go back to the device, unseen. */
 void rdma_tgt_drop_arrived(struct rdma_tgt *t);
 

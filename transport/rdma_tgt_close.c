@@ -107,7 +107,9 @@ void rdma_tgt_release(struct rdma_tgt *t, struct request *req)
 	rdma_tgt_unqueue(t, req);
 	if (req->tgt_slot != CID_MAP_NONE)
 		cid_map_del(&t->cids, req->tgt_slot);
-	if (req->ttx.kind != RDMA_TX_LEFT)
+	if (req->ttx.kind == RDMA_TX_LEFT)
+		t->qp.left--;
+	else
 		t->qp.inflight--;
 	req->tgt = NULL;
 	req->tgt_state = TGT_REQ_FREE;

@@ -142,7 +142,8 @@ static struct ibv_send_wr *add(struct chain *c, enum ibv_wr_opcode opcode)
 	struct ibv_send_wr *wr = &c->wr[c->n];
 
 	assert(c->n < CHAIN && c->sges < CHAIN_SGE);
-	*wr = (struct ibv_send_wr){.opcode = opcode, .sg_list = &c->sge[c->sges]};
+	*wr = (struct ibv_send_wr){
+		.wr_id = RDMA_TGT_SILENT, .opcode = opcode, .sg_list = &c->sge[c->sges]};
 	if (c->n)
 		c->wr[c->n - 1].next = wr;
 	c->n++;
@@ -216,12 +217,16 @@ static const struct nvme_cqe *response(struct rdma_tgt *t, const struct request 
 
 /*
  * From here on the host may have the response, and use its entry and its CID for another command,
- * before we are told that it was sent.
+ * before we are told that it was sent. Or it does not take it, and keeps memory of ours: no more
+ * than it must.
  */
 static void has_left(struct rdma_tgt *t, struct request *req)
 {
+	if (req->dir == NVME_DIR_H2C)
+		request_free_data(req);
 	req->ttx.kind = RDMA_TX_LEFT;
 	t->qp.inflight--;
+	t->qp.left++;
 	if (req->tgt_slot != CID_MAP_NONE)
 		cid_map_del(&t->cids, req->tgt_slot);
 	req->tgt_slot = CID_MAP_NONE;
@@ -400,10 +405,11 @@ void rdma_tgt_answer_done(struct rdma_tgt *t, struct request *req)
 	t->moved_on++;
 	go_on(t);
 	rdma_tgt_release(t, req);
-	if (t->phase == RDMA_TGT_MOVING) {
-		t->leave = true;
-		loop_hook_queue(t->qp.loop, &t->event);
-	} else if (t->phase == RDMA_TGT_CLOSING && !t->answering) {
+	if (t->phase == RDMA_TGT_UP) {
+		rdma_tgt_run_arrived(t);
+	} else if (!t->answering) {
+		/* A host may have had others before its Connect; all are of this loop's pool. */
+		t->leave = t->phase == RDMA_TGT_MOVING;
 		loop_hook_queue(t->qp.loop, &t->event);
 	}
 }

@@ -88,8 +88,10 @@ struct tgt_qpair {
 	bool sqflow_disabled; /* no SQHD, hence C2HData SUCCESS may stand for the response */
 	bool hdr_digest, data_digest;
 	uint16_t sqhd;
-	enum tgt_end end;			    /* for closed() */
-	unsigned inflight;			    /* commands whose answer has not left yet */
+	enum tgt_end end;  /* for closed() */
+	unsigned inflight; /* commands whose answer has not left yet */
+	unsigned left; /* commands whose answer has, and that keep memory until it is known to have
+			  arrived */
 	TAILQ_HEAD(tgt_req_list, request) requests; /* all of them, by tgt_link, oldest first */
 	stat_t commands, rx_bytes, tx_bytes;
 };

@@ -300,8 +300,8 @@ static void flood(void)
 	wait_for_end();
 }
 
-/* An I/O queue that takes no answer to its Connect; it moves to a worker only behind that. */
-static void deaf(void)
+/* An I/O queue beside the admin queue; nothing receives yet. */
+static void call_io(void)
 {
 	struct rdma_wire_request r = {.qid = 1, .hrqsize = RAW_QUEUE, .hsqsize = RAW_QUEUE - 1};
 	uint8_t private_data[RDMA_PRIVATE_LEN];
@@ -311,8 +311,92 @@ static void deaf(void)
 	rdma_wire_put_request(private_data, &r);
 	call(private_data);
 	put_connect(r.qid, cntlid);
+}
+
+/* It takes no answer to its Connect; it moves to a worker only behind that. */
+static void deaf(void)
+{
+	call_io();
 	send_capsule(64);
 	wait_for_end();
+}
+
+/* Data of a read cannot leave, when the buffers for capsules are those of others too. */
+static void io_bad_key(void)
+{
+	struct nvme_sqe *sqe;
+
+	call_io();
+	receive();
+	must_succeed("the Connect of an I/O queue");
+	sqe = fresh(nvme_cmd_read);
+	rdma_wire_put_keyed(&sqe->sgl, (uintptr_t)mem.data, sizeof(mem.data),
+			    host.mr->rkey ^ 0x5a5a5a);
+	sqe->nsid = htole32(1);
+	sqe->cdw12 = htole32(sizeof(mem.data) / 512 - 1);
+	send_capsule(64);
+}
+
+/* Sent one by one, as if each had been answered, and no answer is taken: each keeps memory. */
+static void trickle(void (*command)(void))
+{
+	for (unsigned i = 0; i < 5 * RAW_QUEUE / 2; i++) {
+		command();
+		for (unsigned ms = 0; ms < 10; ms++) {
+			look_for_end();
+			raw_rest();
+		}
+	}
+	say("all taken");
+}
+
+static void write_some(void)
+{
+	set_features(0, 16);
+	send_capsule(64 + 16);
+}
+
+static void admin_trickle(void)
+{
+	trickle(good);
+}
+
+static void io_trickle(void)
+{
+	trickle(write_some);
+}
+
+/*
+ * A command goes before the Connect, and their answers are taken one by one: both have to be before
+ * the queue goes to its worker. Then it works.
+ */
+static void io_late_connect(void)
+{
+	struct nvme_sqe *sqe;
+	struct nvme_cqe cqe;
+
+	call_io();
+	write_some();
+	for (unsigned ms = 0; ms < 100; ms++)
+		raw_rest();
+	put_connect(1, cntlid);
+	sqe = (struct nvme_sqe *)mem.capsule;
+	memset(&sqe->sgl, 0, sizeof(sqe->sgl));
+	sqe->sgl.type = NVME_SGL_DATA_OFFSET;
+	sqe->sgl.length = htole32(NVMF_CONNECT_DATA_SIZE);
+	memcpy(mem.capsule + 64, mem.data, NVMF_CONNECT_DATA_SIZE);
+	send_capsule(64 + NVMF_CONNECT_DATA_SIZE);
+	for (unsigned ms = 0; ms < 100; ms++)
+		raw_rest();
+	receive();
+	cqe = wait_answer();
+	printf("status 0x%x, ", nvme_cqe_status(&cqe));
+	cqe = wait_answer();
+	printf("status 0x%x, ", nvme_cqe_status(&cqe));
+	sqe = fresh(nvme_cmd_flush);
+	sqe->nsid = htole32(1);
+	rdma_wire_put_keyed(&sqe->sgl, 0, 0, 0);
+	send_capsule(64);
 }
 
 static const struct wrong wrongs[] = {
@@ -336,7 +420,11 @@ static const struct wrong wrongs[] = {
 	{.name = "bad-read-key", .command = bad_read_key, .no_connect = true},
 	{.name = "huge-length", .command = huge_length},
 	{.name = "flood", .command = flood},
+	{.name = "trickle", .command = admin_trickle},
 	{.name = "deaf", .command = deaf},
+	{.name = "io-bad-key", .command = io_bad_key},
+	{.name = "io-late-connect", .command = io_late_connect},
+	{.name = "io-trickle", .command = io_trickle, .no_connect = true, .io = true},
 	{.name = "io-flood", .command = flood, .no_connect = true, .io = true},
 	{.name = "io-short-capsule", .command = short_capsule, .no_connect = true, .io = true},
 	{.name = "io-long-capsule", .command = long_capsule, .no_connect = true, .io = true},

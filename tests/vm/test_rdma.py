@@ -209,6 +209,11 @@ class Lab(unittest.TestCase):
         self.vm.run(f"kill -{which} $(cat /run/{name}.pid)")
         return self.daemons.pop(name).wait(PATIENCE)
 
+    def ends(self):
+        """What the gateway has said of the ends of hosts' controllers and queues."""
+        return "\n".join(line for line in self.daemons["gateway"].output().split("\n")
+                         if ": ended: " in line)
+
     def end(self, name):
         status, out = self.signal(name, "TERM")
         self.assertEqual(status, 0, out)
@@ -426,10 +431,11 @@ class RdmaTest(Peers, Lab):
         self.assertEqual(len(re.findall("a shared receive queue", log)), 1, log)
         # More times than there are buffers: 64, and a few for each queue
         self.vm.run(f"""for i in $(seq 45); do
-            for case in io-flood io-long-capsule; do
+            for case in io-flood io-long-capsule io-bad-key; do
                 rdma_hostile {ADDRESS} {PORTS['gateway']} {GW_NQN} $case; done; done |
             grep -v disconnected && exit 1; true""", 3 * PATIENCE)
         self.end_load(fio)
+        self.assertNotIn("controller 1 of", self.ends())
         self.disconnect()
 
     # ---- paths that go ----
@@ -631,12 +637,18 @@ class OverbookedTest(Lab):
         self.check_dmesg(self.vm)
         self.end("gateway")
 
-    def test_answer_not_taken(self):
-        """A host that takes no answer to its Connect, again and again, is not waited for."""
-        self.gateway("nvmet-tcp")
+    def test_answers_not_taken(self):
+        """Hosts that take none, or late, are not waited for and keep no more than is theirs."""
+        patient = [dict(self.at(t, PORTS["gateway"], ADDRESS), handshake_timeout=PATIENCE,
+                        stall_timeout=PATIENCE) for t in ("rdma", "tcp")]
+        self.gateway("nvmet-tcp", config={"listeners": patient})
         self.assertEqual(self.hostile("deaf"), "disconnected")
         wait_for(lambda: "the host does not take the Connect's response" in
                  self.daemons["gateway"].output(), PATIENCE)
+        self.assertEqual(self.hostile("io-late-connect"),
+                         "status 0x400c, status 0x0, status 0x0")
+        for case in ("trickle", "io-trickle"):
+            self.assertEqual(self.hostile(case), "disconnected", case)
         self.connect()
         self.end_load(self.load())
         self.disconnect()
