@@ -137,6 +137,9 @@ static void watch_all(void *arg)
 	struct rdma_dev *dev;
 
 	pthread_mutex_lock(&lock);
+	/* At the start the kernel may not have had the module yet. */
+	if (control && !guards.channel)
+		rdma_cm_init(&guards, control, on_guard, NULL);
 	LIST_FOREACH(dev, &devices, link) {
 		if (dev->watched || !control)
 			continue;
@@ -156,6 +159,7 @@ static void mem_free(struct rdma_mem *m)
 	for (unsigned i = 0; i < RDMA_CHUNKS; i++)
 		if (m->mr[i])
 			ibv_dereg_mr(m->mr[i]);
+	pthread_mutex_destroy(&m->lock);
 	free(m);
 }
 
@@ -364,6 +368,7 @@ static struct rdma_mem *mem_new(struct rdma_dev *dev, enum rdma_role role, const
 	m->dev = dev;
 	m->role = role;
 	m->pool = pool;
+	pthread_mutex_init(&m->lock, NULL);
 	m->base = pool_memory(pool, &m->len);
 	m->chunk = CHUNK_MIN;
 	while (m->chunk * RDMA_CHUNKS < m->len)
@@ -390,10 +395,11 @@ struct ibv_mr *rdma_mem_register(struct rdma_mem *m, size_t i)
 {
 	size_t off = i * m->chunk, len = m->len - off < m->chunk ? m->len - off : m->chunk;
 
-	pthread_mutex_lock(&lock);
+	/* It takes its time: what others are locked out of is this memory, and not the devices. */
+	pthread_mutex_lock(&m->lock);
 	if (!m->mr[i])
 		m->mr[i] = rdma_dev_register(m->dev, m->role, (void *)(m->base + off), len);
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&m->lock);
 	return m->mr[i];
 }
 

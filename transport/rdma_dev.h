@@ -11,6 +11,7 @@
 #ifndef TRANSPORT_RDMA_DEV_H
 #define TRANSPORT_RDMA_DEV_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,7 +73,8 @@ struct rdma_mem {
 	const struct pool *pool;
 	const uint8_t *base;
 	size_t len;
-	size_t chunk; /* bytes; a multiple of what segments of a run lie in */
+	size_t chunk;	      /* bytes; a multiple of what segments of a run lie in */
+	pthread_mutex_t lock; /* held to register */
 	struct ibv_mr *mr[RDMA_CHUNKS];
 };
 

@@ -221,12 +221,17 @@ static void on_rejected(struct rdma_ini *t, const struct rdma_cm_note *note)
 {
 	enum rdma_rej why = rdma_wire_get_reject(note->private_data, note->private_len);
 
-	/* IB 12.6.7.2: 28 is the consumer's own, all others are the connection manager's. */
+	/* IB 12.6.7.2: 28 is the consumer's own, all others are the connection manager's; of these
+	 * 8 is that the service ID is not known. iWARP has errors of its TCP. */
 	if (note->status == 28)
 		rdma_ini_fail(t, -ECONNREFUSED, "rejected: %s", rdma_rej_str(why));
+	else if (note->status == 8)
+		rdma_ini_fail(t, -ECONNREFUSED, "rejected: nobody listens there");
+	else if (note->status < 0)
+		rdma_ini_fail(t, note->status, "rejected: %s", strerror(-note->status));
 	else
-		rdma_ini_fail(t, -ECONNREFUSED, "rejected: nobody listens there (reason %d)",
-			      note->status);
+		rdma_ini_fail(t, -ECONNREFUSED,
+			      "rejected by the connection manager there (reason %d)", note->status);
 }
 
 static void on_end(struct rdma_ini *t, const struct rdma_cm_note *note)

@@ -218,6 +218,7 @@ static bool add_command(struct rdma_ini *t, struct chain *c, unsigned i)
 	struct ibv_send_wr *wr;
 
 	if (req->data_len) {
+		assert(t->mem->pool == req->pool);
 		mr = rdma_mem_of(t->mem, req->segs[0]);
 		if (!mr) {
 			rdma_ini_fail(t, -ENOMEM, "memory cannot be registered");

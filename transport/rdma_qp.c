@@ -105,7 +105,8 @@ static int make_qp(struct rdma_qp *q, enum rdma_role role)
 			.max_recv_sge = q->size.srq ? 0 : 1},
 	};
 
-	if (q->size.send > (unsigned)attr->max_qp_wr || q->size.recv > (unsigned)attr->max_qp_wr)
+	if (q->size.send > (unsigned)attr->max_qp_wr ||
+	    (!q->size.srq && q->size.recv > (unsigned)attr->max_qp_wr))
 		return -EINVAL;
 	if (q->size.sge > (unsigned)attr->max_sge)
 		q->size.sge = (unsigned)attr->max_sge;

@@ -32,7 +32,7 @@ struct rdma_qp_ops {
 
 /* What is asked for; init lowers it to what there is, as far as that is said here. */
 struct rdma_qp_size {
-	unsigned send, recv; /* work requests, at least */
+	unsigned send, recv; /* work requests, at least; with @srq completions of receives */
 	unsigned sge;	     /* per send request; lowered */
 	unsigned inlined;    /* bytes; 0 when there is no such thing */
 	struct ibv_srq *srq; /* where receives are taken from, or NULL */

@@ -134,10 +134,10 @@ static struct rdma_rx *make(struct rdma_dev *dev, const struct loop *loop, uint3
 	e = set_up(rx, dev, attr.attr.max_wr, PER_MR, icd);
 	rx->srq = e ? NULL : ibv_create_srq(rdma_dev_pd(dev, RDMA_TARGET), &attr);
 	if (!rx->srq) {
-		log_warn(
-			"RDMA device %s: no shared receive queue can be made: every queue has buffers of "
-			"its own",
-			ibv_get_device_name(rdma_dev_verbs(dev)->device));
+		log_ratelimited(LOG_WARNING,
+				"RDMA device %s: no shared receive queue can be made: queues get "
+				"buffers of their own",
+				ibv_get_device_name(rdma_dev_verbs(dev)->device));
 		rdma_rx_fini(rx);
 		free(rx);
 		return NULL;

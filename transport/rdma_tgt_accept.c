@@ -13,7 +13,14 @@
 
 #define MAX_DEPTH 1024u /* entries of an SQ: a bound on what a host costs before its Connect */
 #define MAX_SGE	  16u
-#define RETRIES	  7u /* 7: for ever, where the host is not ready to receive */
+
+/* The same where buffers are shared, but there are none to be had at present. */
+#define MAX_UNSHARED 128u
+
+/* Completions that a queue pair has room for beyond its entries: a host that sends too much is to
+ * be found out before it costs the buffers that others use too. */
+#define SLACK	256u
+#define RETRIES 7u /* 7: for ever, where the host is not ready to receive */
 
 static void reject(const struct rdma_cm_note *note, enum rdma_rej why)
 {
@@ -38,14 +45,21 @@ static uint32_t in_capsule_max(const struct rdma_tgt *t)
 }
 
 /* I/O queues take from the buffers of the worker that they are for, where there are any. */
-static void find_shared_buffers(struct rdma_tgt *t, struct rdma_dev *dev)
+static int find_shared_buffers(struct rdma_tgt *t, struct rdma_dev *dev, struct rdma_qp_size *size)
 {
-	struct rdma_rx *rx = NULL;
+	int spare = rdma_dev_attr(dev)->max_cqe - (int)(size->send + size->recv);
+	struct rdma_rx *rx;
 
-	if (t->qp.home)
-		rx = rdma_rx_join(dev, t->qp.home, in_capsule_max(t), t->depth);
-	if (rx)
-		t->rx = rx;
+	if (!t->qp.home || !rdma_dev_attr(dev)->max_srq)
+		return 0;
+	rx = rdma_rx_join(dev, t->qp.home, in_capsule_max(t), t->depth);
+	if (!rx)
+		return t->depth > MAX_UNSHARED ? -ENOBUFS : 0;
+	t->rx = rx;
+	size->srq = rx->srq;
+	if (spare > 0)
+		size->recv += (unsigned)spare < SLACK ? (unsigned)spare : SLACK;
+	return 0;
 }
 
 /* Memory for capsules as they arrive, and for responses where they do not go inline. */
@@ -81,8 +95,11 @@ static int make_queue(struct rdma_tgt *t, const struct rdma_cm_note *note)
 	attr = rdma_dev_attr(dev);
 	if (size.send > (unsigned)attr->max_qp_wr)
 		size.send = (unsigned)attr->max_qp_wr;
-	find_shared_buffers(t, dev);
-	size.srq = t->rx->srq;
+	e = find_shared_buffers(t, dev, &size);
+	if (e) {
+		rdma_dev_put(dev);
+		return e;
+	}
 	e = rdma_qp_init(&t->q, t->qp.loop, dev, note->id, RDMA_TARGET, &size, &rdma_tgt_qp_ops);
 	if (e)
 		return e;

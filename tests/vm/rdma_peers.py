@@ -34,7 +34,7 @@ CONNECTING = {
     "reject-cntlid": "not connected: ECONNREFUSED, rejected: invalid controller ID",
     "reject-unknown": "not connected: ECONNREFUSED, rejected: unknown reason",
     "reject-nothing": "not connected: ECONNREFUSED, rejected: no reason given",
-    "nobody": "not connected: ECONNREFUSED, rejected: nobody listens there (reason 8)",
+    "nobody": "not connected: ECONNREFUSED, rejected: nobody listens there",
     "never-accept": "not connected: ETIMEDOUT, no answer within connect_timeout",
     "accept-format":
         "not connected: EPROTO, the controller's private data is of no form we know",
