@@ -618,6 +618,20 @@ class RdmaTest(Peers, Lab):
         self.end_load(self.load())
         self.disconnect()
 
+    def test_module_comes_later(self):
+        """What is used then lets go of the device all the same when that is taken away."""
+        self.vm.run("rmmod rdma_ucm")
+        self.addCleanup(self.vm.status, "test -e /sys/module/rdma_ucm || "
+                                        "insmod /lib/modules/rdma_ucm.ko")
+        self.gateway("nvmet-tcp", address="0.0.0.0")
+        self.vm.run("insmod /lib/modules/rdma_ucm.ko")
+        wait_for(lambda: "for RDMA\n" in self.daemons["gateway"].output(), PATIENCE)
+        self.connect("rdma")
+        self.vm.run(f"nvme disconnect -n {GW_NQN}", PATIENCE)
+        self.wait_no_controllers()
+        self.vm.run("rdma link delete rxe0", PATIENCE)
+        self.end("gateway")
+
 
 class OverbookedTest(Lab):
     # When there is no buffer soft-RoCE of Linux 6.1 sends again and again, and lets nobody else have
