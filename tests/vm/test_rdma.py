@@ -130,7 +130,8 @@ class Lab(unittest.TestCase):
         cls.vm = VM(**cls.GUEST, cable=end, modules=MODULES, memory="1536M", files=PROVIDER,
                     programs=("rdma", *map(binary, ("nvmegwd", "nvmegw-bench", "vm/rdma_hostile",
                                                      "vm/rdma_controller", "vm/rdma_early"))),
-                    brought=(binary("vm/preload_no_windows.so"),),
+                    brought=[binary(f"vm/preload_{n}.so") 
+                             for n in ("no_windows", "poor_device", "other_vendor")],
                     cmdline=f"brd.rd_nr=1 brd.rd_size={DISK_MIB << 10} "
                             f"sysctl.kernel.hung_task_timeout_secs={STUCK}")
         cls.vm.__enter__()
@@ -238,7 +239,7 @@ class Lab(unittest.TestCase):
                      "connect_timeout": 30},
                     **self.at(transport, PORTS[kind], UPSTREAMS[transport][1]), **more)
 
-    def gateway(self, *kinds, address=ADDRESS, config=()):
+    def gateway(self, *kinds, address=ADDRESS, config=(), env=""):
         """In front of one upstream of each kind."""
         for i, kind in enumerate(kinds):
             if kind.startswith("nvmet"):
@@ -250,7 +251,7 @@ class Lab(unittest.TestCase):
             "subsystems": [{"nqn": GW_NQN, "policy": "round-robin",
                             "no_path_timeout": NO_PATH_TIMEOUT,
                             "upstreams": [self.upstream(kind) for kind in kinds]}]},
-            **dict(config)))
+            **dict(config)), env=env)
         self.wait_usable(*kinds)
 
     def state(self):
@@ -378,6 +379,18 @@ class RdmaTest(Peers, Lab):
         self.assertEqual(self.usable(), {"nvmet-rdma"})
         self.disconnect()
 
+    def test_poor_device(self):
+        """One that can do no more than it must: the same I/O, in more and smaller steps."""
+        self.gateway("nvmet-rdma", config={"memory_mib": 4, "workers": 1, "requests": 64},
+                     env="LD_PRELOAD=/lab/preload_poor_device.so")
+        self.connect()
+        fio = self.load()
+        self.assertNotIn("a shared receive queue", self.daemons["gateway"].output())
+        self.wait_moving("nvmet-rdma")
+        self.end_load(fio)
+        self.assertEqual(self.hostile("io-bad-key"), "disconnected")
+        self.disconnect()
+
     def test_little_memory(self):
         """One worker with the least memory: data in scattered segments, and everybody waits."""
         self.rdma_upstream = {"register_always": True}
@@ -429,11 +442,30 @@ class RdmaTest(Peers, Lab):
         fio = self.load()
         log = self.daemons["gateway"].output()
         self.assertEqual(len(re.findall("a shared receive queue", log)), 1, log)
-        # More times than there are buffers: 64, and a few for each queue
-        self.vm.run(f"""for i in $(seq 45); do
+        # More times than there are buffers: 64, 16 to spare and one for each queue
+        self.vm.run(f"""for i in $(seq 30); do
             for case in io-flood io-long-capsule io-bad-key; do
                 rdma_hostile {ADDRESS} {PORTS['gateway']} {GW_NQN} $case; done; done |
             grep -v disconnected && exit 1; true""", 3 * PATIENCE)
+        self.end_load(fio)
+        self.assertNotIn("controller 1 of", self.ends())
+        self.disconnect()
+
+    def test_buffers_that_may_be_lost(self):
+        """A device that does not say what has become of them: others begin anew before long."""
+        self.gateway("nvmet-tcp", config={"workers": 1},
+                     env="LD_PRELOAD=/lab/preload_other_vendor.so")
+        self.connect()
+        fio = self.load()
+        made = "a shared receive queue"
+        self.assertEqual(self.daemons["gateway"].output().count(made), 1)
+        for _ in range(16):  # as many as may be lost
+            self.assertEqual(self.hostile("io-no-connect"), "status 0x400c")
+        wait_for(lambda: not self.state()["status"]["connections_without_controller"], PATIENCE)
+        self.assertEqual(self.daemons["gateway"].output().count(made), 1)
+        self.assertEqual(self.hostile("io-no-connect"), "status 0x400c")
+        self.assertEqual(self.daemons["gateway"].output().count(made), 2)
+        self.wait_moving("nvmet-tcp")
         self.end_load(fio)
         self.assertNotIn("controller 1 of", self.ends())
         self.disconnect()
@@ -581,7 +613,8 @@ class RdmaTest(Peers, Lab):
         self.disconnect()
 
     def test_cable_pulled(self):
-        """A host that is a machine of its own: it goes on when the cable is in again."""
+        """A host that is a machine of its own: it goes on when the cable is in again, and when the
+        device at the gateway's end, which others of its commands were under way on, is back."""
         host_end, here = CABLE
         self.vm.run(f"ip addr add {here}/24 dev eth1; ip link set eth1 up")
         self.link_add("rxe2", "eth1")
@@ -599,6 +632,10 @@ class RdmaTest(Peers, Lab):
             self.vm.plug(False)
             self.wait_no_controllers()
             self.vm.plug(True)
+            self.wait_moving("nvmet-rdma", "nvmet-tcp")
+            self.vm.run("rdma link delete rxe2", PATIENCE)
+            self.wait_no_controllers()
+            self.link_add("rxe2", "eth1")
             self.wait_moving("nvmet-rdma", "nvmet-tcp")
             self.end_load(fio)
             self.disconnect(host)
