@@ -32,6 +32,8 @@ enum step_kind {
 	STEP_SETTLE,	    /* wait for an upstream that was added */
 	STEP_RECONNECT,	    /* a changed one */
 	STEP_REMOVE,	    /* one that is configured no more */
+	STEP_PATHS,	    /* wait for the paths of a subsystem that was added or changed */
+	STEP_DENIED,	    /* and for hosts that may not be connected to it any more to go */
 	STEP_END_SUBSYSTEM, /* one that is exported no more */
 };
 
@@ -124,40 +126,102 @@ static bool is_settled(const struct upstream *up)
 {
 	const struct path *p;
 
-	if (up->state != UPSTREAM_LIVE)
-		return up->state != UPSTREAM_CONNECTING;
+	if (up->state == UPSTREAM_CONNECTING)
+		return false;
 	TAILQ_FOREACH(p, &up->paths, up_link)
-		if (p->head && (p->fresh || p->announcing))
+		if (path_is_passing(p))
 			return false;
 	return true;
 }
 
-/* Live or not, it is known by now, and so are those that it has named. */
-static bool all_settled(const struct upstream *up)
+/* NULL: live or not, it is known by now, and so are those that it has named. */
+static const struct upstream *unsettled(const struct upstream *up)
 {
 	const struct upstream *u;
 
 	TAILQ_FOREACH(u, &up->ss->upstreams, link)
 		if ((u == up || u->source == up) && !is_settled(u))
-			return false;
-	return true;
+			return u;
+	return NULL;
 }
 
 static void settle(struct apply *a)
 {
 	const struct step *s = &a->steps[a->next];
 	const struct upstream *up = upstream_find(s->ss->mp, s->name);
+	const struct upstream *late = up ? unsettled(up) : NULL;
 
-	if (!up || all_settled(up)) {
-		if (up && up->state != UPSTREAM_LIVE)
-			note(a, "upstream %s is not connected: %s", s->name, up->reason);
-		next_step(a);
-	} else if (age(a) < SETTLE_MAX) {
+	if (late && age(a) < SETTLE_MAX) {
 		look_again(a);
-	} else {
-		note(a, "upstream %s is not connected yet", s->name);
-		next_step(a);
+		return;
 	}
+	if (late && late->state == UPSTREAM_CONNECTING)
+		note(a, "upstream %s is not connected yet", late->cfg.name);
+	else if (up && up->state != UPSTREAM_LIVE)
+		note(a, "upstream %s is not connected: %s", s->name, up->reason);
+	next_step(a); /* paths that are not there yet are for the end: see await_paths() */
+}
+
+static unsigned passing_paths(const struct subsystem *ss, const struct path **first)
+{
+	const struct upstream *up;
+	const struct path *p;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(up, &ss->mp->upstreams, link)
+		TAILQ_FOREACH(p, &up->paths, up_link)
+			if (path_is_passing(p) && !n++)
+				*first = p;
+	return n;
+}
+
+/*
+ * Those of all its upstreams: a namespace that gets another NSID leaves with all its paths first,
+ * and one that has gone may have been what others were refused for. Upstreams that were not
+ * connected before are not waited for.
+ */
+static void await_paths(struct apply *a)
+{
+	const struct path *first = NULL;
+	unsigned n = passing_paths(a->steps[a->next].ss, &first);
+	char name[PATH_NAME_MAX];
+
+	if (n && age(a) < SETTLE_MAX) {
+		look_again(a);
+		return;
+	}
+	if (n)
+		note(a, "%u paths are not in use yet, like %s: %s", n,
+		     subsystem_path_name(first, name), first->reason);
+	next_step(a);
+}
+
+static unsigned denied_controllers(const struct subsystem *ss, const struct controller **first)
+{
+	const struct controller *c;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(c, &ss->controllers, link)
+		if (c->denied && !n++)
+			*first = c;
+	return n;
+}
+
+static void await_denied(struct apply *a)
+{
+	const struct controller *first = NULL;
+	unsigned n = denied_controllers(a->steps[a->next].ss, &first);
+
+	if (n && age(a) < SETTLE_MAX) {
+		look_again(a);
+		return;
+	}
+	if (n)
+		note(a,
+		     "%u controllers of hosts that are no longer allowed have not ended yet, like "
+		     "%u of %s",
+		     n, first->ident.cntlid, first->ident.hostnqn);
+	next_step(a);
 }
 
 /* Its own paths are drained, so what is usable is another's. */
@@ -239,10 +303,9 @@ static void end_subsystem(struct apply *a)
 static void run_steps(void *arg)
 {
 	static void (*const run[])(struct apply * a) = {
-		[STEP_SETTLE] = settle,
-		[STEP_RECONNECT] = drain,
-		[STEP_REMOVE] = drain,
-		[STEP_END_SUBSYSTEM] = end_subsystem,
+		[STEP_SETTLE] = settle,	      [STEP_RECONNECT] = drain,
+		[STEP_REMOVE] = drain,	      [STEP_PATHS] = await_paths,
+		[STEP_DENIED] = await_denied, [STEP_END_SUBSYSTEM] = end_subsystem,
 	};
 	struct apply *a = arg;
 
@@ -354,6 +417,8 @@ static void change_subsystem(struct apply *a, struct subsystem *ss, const struct
 	remove_upstreams(a, ss, cfg);
 	order_upstreams(ss, cfg);
 	subsystem_reconfigure(ss, cfg);
+	add_step(a, STEP_PATHS, ss, NULL, NULL);
+	add_step(a, STEP_DENIED, ss, NULL, NULL);
 }
 
 static struct subsystem *exported(const struct gateway *gw, const char *nqn)
@@ -404,6 +469,9 @@ static void add_subsystems(struct apply *a)
 		a->added[i] = NULL;
 		TAILQ_INSERT_TAIL(&a->gw->subsystems, ss, link);
 		subsystem_start(ss);
+		for (unsigned u = 0; u < ss->cfg->nr_upstreams; u++)
+			add_step(a, STEP_SETTLE, ss, ss->cfg->upstreams[u].mp.name, NULL);
+		add_step(a, STEP_PATHS, ss, NULL, NULL);
 		a->log_changes = true;
 		log_notice("subsystem %s: exported", ss->nqn);
 	}

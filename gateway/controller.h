@@ -76,6 +76,7 @@ struct controller {
 	struct controller_ident ident;
 	unsigned refs;		 /* host_queue structs that point here */
 	bool dying;		 /* its queues are being closed */
+	bool denied;		 /* the same, as its host is no longer allowed */
 	struct addr peer, local; /* of the admin connection */
 	const struct gw_listener *listener;
 	uint64_t since; /* loop time of Connect */

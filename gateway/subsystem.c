@@ -144,9 +144,12 @@ static void end_denied(struct subsystem *ss)
 {
 	struct controller *c;
 
-	TAILQ_FOREACH(c, &ss->controllers, link)
-		if (!subsystem_host_allowed(ss, c->ident.hostnqn))
-			controller_end(c, "its host is no longer allowed");
+	TAILQ_FOREACH(c, &ss->controllers, link) {
+		if (subsystem_host_allowed(ss, c->ident.hostnqn))
+			continue;
+		c->denied = true;
+		controller_end(c, "its host is no longer allowed");
+	}
 }
 
 void subsystem_take_cfg(struct subsystem *ss, const struct subsys_cfg *cfg)
@@ -390,7 +393,8 @@ static uint32_t automatic_nsid(const struct subsystem *ss, const struct ns_ident
 			"no NSID is free: the state file remembers other namespaces under all";
 	if (!waiting)
 		return nsid;
-	*why = (struct mp_refusal){"its new NSID is being saved", .expected = true};
+	*why = (struct mp_refusal){"its new NSID is being saved", .expected = true,
+				   .passing = true};
 	return 0;
 }
 

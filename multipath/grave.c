@@ -69,6 +69,7 @@ bool grave_allows(const struct mp_subsys *ss, const struct ns_ident *ident, stru
 	TAILQ_FOREACH(g, &ss->graves, link) {
 		if (ident_compare(&g->ident, ident) == IDENT_DIFFERENT)
 			continue;
+		why->passing = true;
 		why->expected = g->head;
 		why->reason = g->head ? "it has left, and its commands have not all ended"
 				      : "lost associations may still write to it";

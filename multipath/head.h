@@ -33,7 +33,7 @@ void grave_dig(const struct head *h);
 void grave_close(const struct head *h);
 /* Some quarantine has ended. */
 void graves_look(struct mp_subsys *ss);
-/* False, and why the namespace gets no new head yet; it is reconsidered when that may have changed. */
+/* False, and why the namespace gets no new head yet; it is reconsidered when that may change. */
 bool grave_allows(const struct mp_subsys *ss, const struct ns_ident *ident, struct mp_refusal *why);
 void graves_free(struct mp_subsys *ss);
 

@@ -108,6 +108,7 @@ struct mp_subsys_config {
 struct mp_refusal {
 	const char *reason;
 	bool expected; /* it is meant to be so, or soon will not be so any more: no error */
+	bool passing;  /* by itself it will not be so any more */
 };
 
 /* What has happened to a path; it says itself how it is now. In the order in which it is told. */
@@ -213,6 +214,7 @@ struct path {
 	TAILQ_ENTRY(path) head_link; /* in head->paths; only while head is set */
 	struct upstream *up;
 	struct head *head; /* NULL: refused, see reason */
+	bool passing;	   /* refused for a while only, see struct mp_refusal */
 	uint32_t nsid;	   /* upstream's */
 	uint32_t anagrpid;
 	uint8_t ana_state; /* NVME_ANA_STATE_*; optimized when the upstream has no ANA */
@@ -348,6 +350,8 @@ const char *path_rank_name(const struct path *p);
 /* @weight: 1..PATH_WEIGHT_MAX, for policies that divide I/O up. */
 #define PATH_WEIGHT_MAX 1000
 void path_set_weight(struct path *p, unsigned weight);
+/* Whether it is about to be in use, or to have another try, by itself. Control loop only. */
+bool path_is_passing(const struct path *p);
 /* Refused paths get another try: a reason may be gone (an NSID is free, say). */
 void mp_subsys_reconsider(struct mp_subsys *ss);
 /* Of all its namespaces, or of one. */

@@ -162,6 +162,7 @@ void path_remove(struct path *p)
 
 static void refuse(struct path *p, const struct mp_refusal *why)
 {
+	p->passing = why->passing;
 	if (!strcmp(p->reason, why->reason))
 		return;
 	log_line(why->expected ? LOG_INFO : LOG_ERR, "path %s/%u: refused: %s", p->up->cfg.name,
@@ -260,6 +261,7 @@ static void attach(struct path *p)
 		refuse(p, &why);
 		return;
 	}
+	p->passing = false;
 	p->reason[0] = 0;
 	ident_merge(&h->ident, &p->ident);
 	join(h, p);
@@ -466,6 +468,13 @@ void path_set_weight(struct path *p, unsigned weight)
 {
 	p->weight = weight;
 	path_refresh(p);
+}
+
+bool path_is_passing(const struct path *p)
+{
+	if (p->up->state != UPSTREAM_LIVE)
+		return false;
+	return p->passing || (p->head && (p->fresh || p->announcing));
 }
 
 void path_suspect(struct path *p)

@@ -7,11 +7,12 @@ import re
 import signal
 import socket
 import subprocess
+import time
 import unittest
 
 from stack import (BACK_NQN, GW_NQN, StackTest, binary, file_upstream, free_ports, listener,
                    tcp_upstream)
-from wire import Proxy, admin, wait_for
+from wire import Proxy, admin, io_queue, wait_for
 
 OTHER_NQN = GW_NQN + ":2"
 HOST = "nqn.2014-08.org.example:host"  # of wire.py
@@ -349,6 +350,86 @@ class Apply(LiveTest):
         self.apply()
         self.assertEqual([p["path"] for p in self.paths()], ["a/1"])
         self.stopped(load)
+
+
+class TakenEffect(LiveTest):
+    """An answer says that it is done: whoever asks then sees nothing that is still to come."""
+
+    def then(self, method, params, *questions):
+        """Asks for a change, and at once for what the daemon is to tell when it has answered."""
+        requests = [(method, params), *((q, {}) for q in questions)]
+        with socket.socket(socket.AF_UNIX) as s, s.makefile() as lines:
+            s.settimeout(20)
+            s.connect(self.p.path("gateway.sock"))
+            s.sendall(b"".join(json.dumps({"jsonrpc": "2.0", "id": n, "method": m, "params": p})
+                               .encode() + b"\n" for n, (m, p) in enumerate(requests)))
+            answers = [json.loads(lines.readline()) for _ in requests]
+        self.assertEqual(answers[0]["result"]["notes"], [])
+        return [a["result"] for a in answers[1:]]
+
+    def all_usable(self, paths):
+        self.assertEqual([p["path"] for p in paths if not p["usable"]], [], paths)
+
+    def slow(self, name, seconds):
+        """An upstream that takes its time with every answer."""
+        def late(pdu):
+            time.sleep(seconds)
+            return pdu
+        proxy = Proxy(self.ports["ab".index(name)], mangle=late)
+        self.addCleanup(proxy.close)
+        return tcp_upstream(proxy.port, name)
+
+    def test_upstream_and_its_namespace(self):
+        self.start("a")
+        up = file_upstream(self.p.path("more.img"), size="1MiB", name="f",
+                           uuid="11111111-2222-4333-8444-555555555555")
+        paths, = self.then("upstream.add", {"settings": up}, "path.list")
+        self.all_usable(paths)
+        self.assertEqual([p["nsid"] for p in paths], [1, 2])
+
+    def test_upstreams_that_are_named(self):
+        self.start("a")
+        source = {"name": "found", "transport": "tcp", "traddr": "127.0.0.1", "discovery": True,
+                  "trsvcid": self.ports[1]}
+        paths, = self.then("upstream.add", {"settings": source}, "path.list")
+        self.assertEqual(sum(p["usable"] for p in paths), 2, paths)
+
+    def test_another_nsid(self):
+        self.start("a", "b")
+        load = self.started()
+        namespace, = self.show("namespace", "list")
+        self.ss["namespaces"] = [{"uuid": namespace["uuid"], "nsid": 7}]
+        self.write()
+        paths, namespaces = self.then("config.apply", {}, "path.list", "namespace.list")
+        self.all_usable(paths)
+        self.assertEqual([n["nsid"] for n in namespaces], [7])
+        load.kill()  # its namespace has gone
+        load.communicate()
+
+    def test_new_subsystem(self):
+        self.start("a")
+        self.config["subsystems"].append({"nqn": OTHER_NQN, "upstreams": [self.slow("b", 0.02)]})
+        self.write()
+        paths, = self.then("config.apply", {}, "path.list")
+        self.assertEqual(len(paths), 2)
+        self.all_usable(paths)
+
+    def test_new_subsystem_that_is_not_connected(self):
+        self.start("a")
+        self.end(next(d for d in self.p.running if getattr(d, "daemon_name", "") == "b"))
+        self.config["subsystems"].append({"nqn": OTHER_NQN, "upstreams": [self.upstream("b")]})
+        self.write()
+        note, = self.show("config", "apply")["notes"]
+        self.assertIn("upstream b is not connected: ", note)
+
+    def test_denied_host(self):
+        self.start("a", allowed_hosts=[HOST])
+        h = admin(self.port, GW_NQN)
+        queues = [io_queue(self.port, GW_NQN, h.cntlid, qid) for qid in (1, 2)]
+        controllers, = self.then("host.deny", {"host": HOST}, "controller.list")
+        self.assertEqual(controllers, [])
+        for s in (h, *queues):
+            s.sock.close()
 
 
 class Hostile(LiveTest):

@@ -131,6 +131,29 @@ static void refusals_that_are_no_errors(void **state)
 	assert_true(only_path(up)->usable);
 }
 
+/* Refused for a while is not what it will be, refused for good is; and neither is about to be used.
+ */
+static void refusals_that_pass(void **state)
+{
+	struct upstream *up;
+	const struct path *p;
+
+	world.refusal = (struct mp_refusal){"not now", .passing = true};
+	up = live_upstream(1);
+	p = only_path(up);
+	assert_true(path_is_passing(p));
+	world.refusal = (struct mp_refusal){.reason = "no room"};
+	mp_subsys_reconsider(world.ss);
+	assert_false(path_is_passing(p));
+	world.refusal.reason = NULL;
+	mp_subsys_reconsider(world.ss);
+	assert_false(p->usable); /* not before all workers know of it */
+	assert_true(path_is_passing(p));
+	settle();
+	assert_true(p->usable);
+	assert_false(path_is_passing(p));
+}
+
 static void identity_change_cuts_the_path(void **state)
 {
 	struct upstream *a = live_upstream(1), *b = live_upstream(2);
@@ -527,6 +550,7 @@ int main(void)
 		T(refusals),
 		T(refused_since),
 		T(refusals_that_are_no_errors),
+		T(refusals_that_pass),
 		T(identity_change_cuts_the_path),
 		T(identify_that_fails_changes_nothing),
 		T(a_namespace_that_fails_once_is_asked_again),

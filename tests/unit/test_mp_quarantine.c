@@ -447,6 +447,40 @@ static void namespace_comes_back_after_its_commands(void **state)
 	run(nvme_cmd_write, 0);
 }
 
+/* Waiting ends by itself, and a path that is not connected waits for nothing. */
+static void namespace_waits_for_its_commands(void **state)
+{
+	struct upstream *first = up_with(1, KATO);
+
+	up_with(2, KATO);
+	sim_stall(world.worker[1]);
+	show(false);
+	show(true);
+	assert_true(path_is_passing(only_path(first)));
+	upstream_disconnect(first);
+	assert_false(path_is_passing(only_path(first)));
+	upstream_reset(first);
+	sim_resume(world.worker[1]);
+	WAIT_FOR(only_path(first)->usable);
+	assert_false(path_is_passing(only_path(first)));
+}
+
+static void namespace_waits_for_lost_associations(void **state)
+{
+	struct upstream *second;
+
+	up_with(1, 5 * NSEC_PER_SEC);
+	second = up_with(2, KATO);
+	lose_write(0);
+	upstream_remove(TAILQ_FIRST(&world.ss->upstreams));
+	WAIT_FOR(lost->times);
+	show(false);
+	show(true);
+	assert_true(path_is_passing(only_path(second)));
+	WAIT_FOR(only_path(second)->usable);
+	assert_false(path_is_passing(only_path(second)));
+}
+
 /* What is not exported waits for nothing, whatever has become of its commands. */
 static void namespace_that_is_not_exported_waits_for_nothing(void **state)
 {
@@ -510,6 +544,8 @@ int main(void)
 		T(namespace_comes_back_after_the_end),
 		TWO(namespace_comes_back_after_its_commands),
 		TWO(namespace_that_is_not_exported_waits_for_nothing),
+		TWO(namespace_waits_for_its_commands),
+		T(namespace_waits_for_lost_associations),
 		T(namespace_without_fences_comes_back_at_once),
 	};
 
