@@ -29,12 +29,12 @@ struct new_file {
 };
 
 enum step_kind {
-	STEP_SETTLE,	    /* wait for an upstream that was added */
-	STEP_RECONNECT,	    /* a changed one */
-	STEP_REMOVE,	    /* one that is configured no more */
-	STEP_PATHS,	    /* wait for the paths of a subsystem that was added or changed */
-	STEP_DENIED,	    /* and for hosts that may not be connected to it any more to go */
-	STEP_END_SUBSYSTEM, /* one that is exported no more */
+	STEP_SETTLE,	/* wait for an upstream that was added */
+	STEP_RECONNECT, /* a changed one */
+	STEP_REMOVE,	/* one that is configured no more */
+	STEP_PATHS,	/* wait for the paths of a subsystem that was added or changed */
+	STEP_DENIED,	/* and for hosts that may not be connected to it any more to go */
+	STEP_END,	/* and for one that is exported no more to go */
 };
 
 struct step {
@@ -280,32 +280,37 @@ static void drain(struct apply *a)
 		next_step(a);
 }
 
-static void on_subsystem_removed(void *arg)
+static bool is_leaving(const struct gateway *gw, const struct subsystem *ss)
 {
-	struct apply *a = arg;
-	struct subsystem *ss = a->steps[a->next].ss;
+	const struct subsystem *each;
 
-	TAILQ_REMOVE(&a->gw->leaving, ss, link);
-	subsystem_free(ss);
-	next_step(a);
+	TAILQ_FOREACH(each, &gw->leaving, link)
+		if (each == ss)
+			return true;
+	return false;
 }
 
-static void end_subsystem(struct apply *a)
+static void await_end(struct apply *a)
 {
-	struct subsystem *ss = a->steps[a->next].ss;
+	const struct subsystem *ss = a->steps[a->next].ss;
+	bool leaves = is_leaving(a->gw, ss); /* else it is freed */
 
-	if (ss->nr_controllers)
+	if (leaves && age(a) < MOVE_MAX) {
 		look_again(a);
-	else
-		mp_subsys_remove(ss->mp, on_subsystem_removed, a);
+		return;
+	}
+	if (leaves)
+		note(a, "subsystem %s has not ended yet: %s", ss->nqn,
+		     ss->nr_controllers ? "some of its hosts are still being disconnected"
+					: "its upstreams still have commands");
+	next_step(a);
 }
 
 static void run_steps(void *arg)
 {
 	static void (*const run[])(struct apply * a) = {
-		[STEP_SETTLE] = settle,	      [STEP_RECONNECT] = drain,
-		[STEP_REMOVE] = drain,	      [STEP_PATHS] = await_paths,
-		[STEP_DENIED] = await_denied, [STEP_END_SUBSYSTEM] = end_subsystem,
+		[STEP_SETTLE] = settle,	    [STEP_RECONNECT] = drain,	  [STEP_REMOVE] = drain,
+		[STEP_PATHS] = await_paths, [STEP_DENIED] = await_denied, [STEP_END] = await_end,
 	};
 	struct apply *a = arg;
 
@@ -453,10 +458,8 @@ static void remove_subsystems(struct apply *a)
 		if (config_subsystem(a->cfg, ss->nqn))
 			continue;
 		log_notice("subsystem %s: no longer exported", ss->nqn);
-		TAILQ_REMOVE(&a->gw->subsystems, ss, link);
-		TAILQ_INSERT_TAIL(&a->gw->leaving, ss, link);
-		subsystem_end_hosts(ss, "the subsystem is no longer exported");
-		add_step(a, STEP_END_SUBSYSTEM, ss, NULL, NULL);
+		subsystem_leave(ss);
+		add_step(a, STEP_END, ss, NULL, NULL);
 		a->log_changes = true;
 	}
 }
@@ -505,16 +508,25 @@ static void list_files(struct apply *a, const struct subsystem *ss, const struct
 	}
 }
 
-/* What is to be opened; that of new subsystems is theirs to list. */
+/*
+ * What is to be opened; that of new subsystems is theirs to list. One of the same name that has not
+ * ended may still carry out old writes, where hosts of the new one have written since.
+ */
 static void list_new(struct apply *a)
 {
 	const struct gw_config *cfg = a->cfg;
+	const struct subsystem *ss;
 
+	TAILQ_FOREACH(ss, &a->gw->leaving, link)
+		if (config_subsystem(cfg, ss->nqn))
+			snprintf(a->why, sizeof(a->why),
+				 "the old subsystem %s has not ended yet; try again later",
+				 ss->nqn);
 	a->added = cfg_alloc(cfg->nr_subsystems, sizeof(a->added[0]));
 	for (unsigned i = 0; i < cfg->nr_subsystems; i++) {
 		const struct subsys_cfg *ss_cfg = &cfg->subsystems[i];
-		const struct subsystem *ss = exported(a->gw, ss_cfg->mp.nqn);
 
+		ss = exported(a->gw, ss_cfg->mp.nqn);
 		if (ss)
 			list_files(a, ss, ss_cfg);
 		else
@@ -591,11 +603,12 @@ struct apply *apply_start(struct gateway *gw, const struct gw_config *cfg,
 	a->helper = (struct helper){gw->control, open_new, on_opened, a, 0};
 	list_new(a);
 	a->opening = true;
-	a->threaded = !helper_start(&a->helper);
-	if (!a->threaded) {
+	a->threaded = !a->why[0] && !helper_start(&a->helper);
+	if (a->threaded)
+		return a;
+	if (!a->why[0])
 		snprintf(a->why, sizeof(a->why), "cannot start a thread");
-		loop_post(gw->control, on_opened, a);
-	}
+	loop_post(gw->control, on_opened, a);
 	return a;
 }
 

@@ -263,6 +263,8 @@ static void controller_put(struct controller *c)
 	loop_timer_fini(&c->keep_alive);
 	ccr_controller_gone(c);
 	free(c);
+	if (!ss->nr_controllers)
+		subsystem_hosts_gone(ss);
 	gateway_host_gone(ss->gw);
 }
 

@@ -115,6 +115,39 @@ void subsystem_start(struct subsystem *ss)
 	close_files(ss);
 }
 
+static void on_removed(void *arg)
+{
+	struct subsystem *ss = arg;
+
+	TAILQ_REMOVE(&ss->gw->leaving, ss, link);
+	subsystem_free(ss);
+}
+
+/* When the gateway stops, its upstreams end with all others. */
+static void remove_upstreams(void *arg)
+{
+	struct subsystem *ss = arg;
+
+	if (!ss->gw->stopping)
+		mp_subsys_remove(ss->mp, on_removed, ss);
+}
+
+void subsystem_hosts_gone(struct subsystem *ss)
+{
+	if (ss->leaving)
+		loop_post(ss->gw->control, remove_upstreams, ss);
+}
+
+void subsystem_leave(struct subsystem *ss)
+{
+	TAILQ_REMOVE(&ss->gw->subsystems, ss, link);
+	TAILQ_INSERT_TAIL(&ss->gw->leaving, ss, link);
+	ss->leaving = true;
+	subsystem_end_hosts(ss, "the subsystem is no longer exported");
+	if (!ss->nr_controllers)
+		subsystem_hosts_gone(ss);
+}
+
 void subsystem_free(struct subsystem *ss)
 {
 	close_files(ss);

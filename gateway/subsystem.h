@@ -57,6 +57,7 @@ struct subsystem {
 	struct controller_ident ended[SUBSYS_ENDED]; /* ring: entry n is at n % size */
 	unsigned nr_ended;
 	TAILQ_HEAD(, ccr) ccrs; /* that wait for their controllers to go */
+	bool leaving;		/* see subsystem_leave() */
 	struct file_ns **files; /* by upstream, of the kind "file"; until its start */
 };
 
@@ -71,6 +72,13 @@ struct subsystem *subsystem_new(struct gateway *gw, const struct subsys_cfg *cfg
 struct file_ns *subsystem_open_file(const struct upstream_cfg *up, char why[SUBSYSTEM_ERROR_MAX]);
 /* Starts its upstreams; gateway.mp is set. */
 void subsystem_start(struct subsystem *ss);
+/*
+ * It is exported no more: ends its hosts, then its upstreams, and frees it, when nothing that is
+ * out needs it any more. Until then it is in gateway.leaving.
+ */
+void subsystem_leave(struct subsystem *ss);
+/* Its last controller has gone. */
+void subsystem_hosts_gone(struct subsystem *ss);
 void subsystem_free(struct subsystem *ss);
 
 /* ---- changes while it runs ---- */

@@ -482,6 +482,7 @@ struct tgt_qpair *host_io_queue(struct tgt_qpair *admin, uint16_t qid)
 
 	a.qid = qid;
 	a.cntlid = host_ctrl(admin)->ident.cntlid;
+	strcpy(a.subnqn, host_ctrl(admin)->ss->nqn);
 	assert_int_equal(host_connect(qp, &a)->status, 0);
 	gw_spin(2);
 	return qp;

@@ -113,6 +113,17 @@ static int setup_state(void **state)
 	return 0;
 }
 
+/* The other subsystem too. */
+static int setup_two(void **state)
+{
+	defaults();
+	gw_cfg.subsystems = subsystems;
+	gw_cfg.nr_subsystems = 2;
+	subsystems[0].nr_upstreams = 2;
+	gw_start(2);
+	return 0;
+}
+
 static int teardown(void **state)
 {
 	char command[128];
@@ -366,6 +377,62 @@ static void denied_host_that_does_not_go(void **state)
 					  "not ended yet, like 1 of " FAKE_HOSTNQN));
 }
 
+/* ---- subsystems that go ---- */
+
+static void subsystem_that_has_gone(void **state)
+{
+	next.nr_subsystems = 1;
+	start();
+	worker_stalls(TICKS);
+	assert_null(other());
+	assert_int_equal(done.times, 0);
+	finish();
+	assert_true(TAILQ_EMPTY(&gw->leaving));
+	assert_int_equal(done.notes, 0);
+}
+
+/* Nor is it waited for for ever, and until it has gone there is none of its name. */
+static void subsystem_that_does_not_go(void **state)
+{
+	struct tgt_qpair *admin = host_controller(OTHER_NQN);
+
+	host_io_queue(admin, 1);
+	next.nr_subsystems = 1;
+	start();
+	worker_stalls(TICKS);
+	stalls_for(10);
+	assert_int_equal(done.times, 0);
+	stalls_for(4);
+	assert_int_equal(done.times, 1);
+	assert_int_equal(done.notes, 1);
+	assert_non_null(strstr(done.text, "subsystem " OTHER_NQN " has not ended yet"));
+	next.nr_subsystems = 2;
+	start();
+	worker_stalls(TICKS);
+	assert_int_equal(done.times, 1);
+	assert_true(done.refused);
+	assert_non_null(strstr(done.text, OTHER_NQN));
+	for (unsigned i = 0; i < 100 && !TAILQ_EMPTY(&gw->leaving); i++)
+		gw_spin(1);
+	assert_true(TAILQ_EMPTY(&gw->leaving));
+	start();
+	finish();
+	assert_false(done.refused);
+	assert_int_equal(usable_of_other(), 2);
+}
+
+/* The end of the gateway is that of what leaves, too. */
+static void ends_while_a_subsystem_goes(void **state)
+{
+	host_io_queue(host_controller(OTHER_NQN), 1);
+	next.nr_subsystems = 1;
+	start();
+	worker_stalls(TICKS);
+	stalls_for(14);
+	assert_int_equal(done.times, 1);
+	assert_false(TAILQ_EMPTY(&gw->leaving));
+}
+
 /* ---- all ---- */
 
 #define TEST(name, how) cmocka_unit_test_setup_teardown(name, how, teardown)
@@ -381,6 +448,9 @@ int main(void)
 		TEST(new_subsystem_without_its_upstreams, setup),
 		TEST(denied_host_has_gone, setup),
 		TEST(denied_host_that_does_not_go, setup),
+		TEST(subsystem_that_has_gone, setup_two),
+		TEST(subsystem_that_does_not_go, setup_two),
+		TEST(ends_while_a_subsystem_goes, setup_two),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
