@@ -129,6 +129,8 @@ static int subscribe(const struct watch *w, json_t *params)
 
 	if (status)
 		return status;
+	/* Also to a script, which would miss what it makes happen before. */
+	complain("listening for events");
 	json_array_foreach(json_object_get(result, "events"), i, event)
 		print_event(w, event);
 	json_decref(result);

@@ -43,7 +43,7 @@ class Events(StackTest):
                 return event
         raise AssertionError(f"ended without {wanted}: {p.stderr.read()}")
 
-    def ended(self, p, status, said="^$"):
+    def ended(self, p, status, said=r"^nvmegw: listening for events\n$"):
         p.wait(20)
         self.assertEqual(p.returncode, status)
         err = p.stderr.read()
@@ -79,6 +79,19 @@ class Events(StackTest):
         out = self.cli("events", "--type", "path,nonsense", check=False)
         self.assertEqual((out.returncode, out.stdout), (1, ""))
         self.assertIn("types[1]", out.stderr)
+
+    def test_tells_when_it_listens(self):
+        """What happens after that is not missed; where the events go it does not tell."""
+        for output in ("json", "csv", "table"):
+            p = self.watch("-o", output, "--type", "path.admin")
+            self.assertEqual(p.stderr.readline(), "nvmegw: listening for events\n")
+            self.cli("path", "standby", "a/1")
+            line = p.stdout.readline()
+            if output == "csv":
+                line = p.stdout.readline()
+            self.assertIn("path.admin", line)
+            p.terminate()
+            self.ended(p, 0, "^$")
 
     def test_configuration(self):
         p = self.watch("-o", "json", "--type", "config")
