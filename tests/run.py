@@ -20,6 +20,9 @@ LOGS = "build/check"
 FAILED_LINES = 60
 AT_ONCE = 3  # most of them wait for something most of the time
 
+# Seconds after which a program hangs. No test is about them: a slow machine is no failure.
+LONG, SHORT = 1800, 600
+
 # Where threads hand things to each other: these also run under ThreadSanitizer.
 TSAN_UNITS = ("test_fetch_quota", "test_loop", "test_state", "test_tcp*", "*thread*")
 
@@ -107,29 +110,29 @@ def units(flavour, patterns=("*",)):
         # A folder that was built before a test went away still has its program.
         if os.path.exists(f"tests/unit/{name}.c") and \
                 any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
-            yield Test(f"unit/{flavour}/{name}", [program], 120, flavour)
+            yield Test(f"unit/{flavour}/{name}", [program], SHORT, flavour)
 
 
 def tests():
     """The longest first, since few run at a time."""
-    yield Test("vm/rdma", ["python3", "tests/vm/test_rdma.py"], 900)
-    yield Test("integration/asan", ["tests/integration/run"], 600, "asan")
-    yield Test("integration/release", ["tests/integration/run"], 600)
-    yield Test("vm/host", ["python3", "tests/vm/test_host.py"], 600)
-    yield Test("vm/service", ["python3", "tests/vm/test_service.py"], 600)
-    yield Test("integration/tsan", ["tests/integration/run", *TSAN_INTEGRATION], 300, "tsan")
-    yield Test("sim/release", ["tests/sim/run", "20000"], 300)
-    yield Test("sim/asan", ["tests/sim/run", "1000"], 300, "asan")
-    yield Test("format", ["make", "-s", "format-check"], 120)
-    yield Test("man", ["make", "-s", "man"], 120)
-    yield Test("systemd-units", ["python3", "tests/units.py"], 120)
+    yield Test("vm/rdma", ["python3", "tests/vm/test_rdma.py"], LONG)
+    yield Test("integration/asan", ["tests/integration/run"], LONG, "asan")
+    yield Test("integration/release", ["tests/integration/run"], LONG)
+    yield Test("vm/host", ["python3", "tests/vm/test_host.py"], LONG)
+    yield Test("vm/service", ["python3", "tests/vm/test_service.py"], LONG)
+    yield Test("integration/tsan", ["tests/integration/run", *TSAN_INTEGRATION], LONG, "tsan")
+    yield Test("sim/release", ["tests/sim/run", "20000"], LONG)
+    yield Test("sim/asan", ["tests/sim/run", "1000"], LONG, "asan")
+    yield Test("format", ["make", "-s", "format-check"], SHORT)
+    yield Test("man", ["make", "-s", "man"], SHORT)
+    yield Test("systemd-units", ["python3", "tests/units.py"], SHORT)
     yield from units("asan")
     yield from units("tsan", TSAN_UNITS)
 
 
 def tests_on_request():
     """Not for every time: only when they are named."""
-    yield Test("package", ["tests/package.sh"], 600)
+    yield Test("package", ["tests/package.sh"], LONG)
 
 
 def run(test):
