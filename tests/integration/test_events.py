@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import termios
+import threading
 import unittest
 
 import schema
@@ -23,6 +24,10 @@ class Events(StackTest):
         wait_for(lambda: self.usable() == 1)
 
     def watch(self, *args, **kwargs):
+        """
+        A subscriber; what it prints can be read without a limit of time, since one that does not go
+        on is killed. Whoever wants what happens next asks for --last, and has missed nothing.
+        """
         argv = [binary("nvmegw"), "-s", self.p.path("gateway.sock"), "events", *args]
         p = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              **kwargs)
@@ -30,6 +35,9 @@ class Events(StackTest):
         self.addCleanup(p.stdout.close)
         self.addCleanup(p.wait)
         self.addCleanup(p.kill)
+        patience = threading.Timer(120, p.kill)
+        patience.start()
+        self.addCleanup(patience.cancel)
         return p
 
     @staticmethod
@@ -94,7 +102,7 @@ class Events(StackTest):
             self.ended(p, 0, "^$")
 
     def test_configuration(self):
-        p = self.watch("-o", "json", "--type", "config")
+        p = self.watch("-o", "json", "--last", "4096", "--type", "config")
         self.cli("config", "apply")
         event = self.until(p, "config.applied")
         self.assertEqual(event["changes"], 0)
@@ -114,8 +122,7 @@ class Events(StackTest):
         p = self.watch("--last", "100")
         line = p.stdout.readline()
         self.assertRegex(line, r"^\S+Z  daemon\.start +nvmegwd [0-9.]+\n$")
-        while "path.up" not in line:
-            line = p.stdout.readline()
+        line = next(line for line in p.stdout if "path.up" in line)
         self.assertIn("a/1 of namespace 1: optimized", line)
         p.terminate()
         self.ended(p, 0)
@@ -188,9 +195,7 @@ class Events(StackTest):
         p.send_signal(signal.SIGSTOP)
         self.much_happens()
         p.send_signal(signal.SIGCONT)
-        for line in p.stdout:
-            if "lost" in json.loads(line):
-                break
+        self.assertTrue(any("lost" in json.loads(line) for line in p.stdout))
         p.send_signal(signal.SIGINT)
         self.ended(p, 0)
 
