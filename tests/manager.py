@@ -47,7 +47,7 @@ class Manager:
             os.close(fd)
         proc.name = name
         self.p.running.append(proc)
-        if not self.told("READY=1", 15):
+        if not self.told("READY=1", 60):
             raise Failed(f"{name} does not become ready:\n{self.p.log_tail(name)}")
         return proc
 

@@ -114,7 +114,7 @@ class Procs:
             p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **how)
         p.name = name
         self.running.append(p)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         for port in ports:
             self.wait_port(p, port, deadline)
         return p

@@ -77,7 +77,7 @@ class Browser:
         if self.session:
             message["sessionId"] = self.session
         os.write(self.out, json.dumps(message).encode() + b"\0")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             m = self.message(deadline)
             if m.get("id") == self.last_id:
@@ -104,7 +104,7 @@ class Browser:
     def text(self, selector):
         return self.run(f"document.querySelector({json.dumps(selector)})?.innerText")
 
-    def wait_text(self, selector, text, seconds=20):
+    def wait_text(self, selector, text, seconds=60):
         deadline = time.monotonic() + seconds
         while text not in (self.text(selector) or ""):
             if time.monotonic() > deadline:

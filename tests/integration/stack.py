@@ -47,7 +47,7 @@ class StackTest(unittest.TestCase):
     def end(self, proc):
         """SIGTERM, and a clean exit: no crash, no sanitizer report, no leak."""
         proc.terminate()
-        self.p.reap(proc, 20)
+        self.p.reap(proc, 60)
         self.p.running.remove(proc)
         self.assertEqual(proc.returncode, 0, self.p.log_tail(proc.name, 60))
 
@@ -92,7 +92,7 @@ class StackTest(unittest.TestCase):
     def cli(self, *args, daemon="gateway", check=True):
         out = subprocess.run([binary("nvmegw"), "-s", self.p.path(daemon + ".sock"), *args],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                             check=False, timeout=20)
+                             check=False, timeout=60)
         if check:
             self.assertEqual(out.returncode, 0, out.stderr)
         return out

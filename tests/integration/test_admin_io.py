@@ -20,7 +20,7 @@ class AdminIo(StackTest):
     def raw(self, *args, data=b""):
         argv = [binary("nvmegw"), "-s", self.p.path("gateway.sock"), "io", *map(str, args)]
         return subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              check=False, timeout=30)
+                              check=False, timeout=60)
 
     def test_there_and_back(self):
         self.start(admin_writes=True)

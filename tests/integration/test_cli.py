@@ -180,7 +180,7 @@ class Cli(StackTest):
         self.assertEqual(self.cli("log", "level", "loud", check=False).returncode, 1)
         self.assertEqual(self.cli("log", "debug", check=False).returncode, 2)
         out = subprocess.run([binary("nvmegwd"), "-c", "/nowhere", "-d", "tcp,nonsense"],
-                             stderr=subprocess.PIPE, text=True, check=False, timeout=20)
+                             stderr=subprocess.PIPE, text=True, check=False, timeout=60)
         self.assertEqual(out.returncode, 2)
         self.assertIn("nonsense", out.stderr)
 
@@ -323,7 +323,7 @@ class Paths(StackTest):
             a, b = (now[u] - before[u] for u in "ab")
             return (a, b) if a + b >= commands else None
 
-        a, b = wait_for(done, 30)
+        a, b = wait_for(done)
         return a / (a + b)
 
     def path(self, name):

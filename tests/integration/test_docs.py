@@ -112,7 +112,7 @@ class Docs(StackTest):
         with open(path, "w", encoding="utf-8") as f:
             json.dump(config, f)
         out = subprocess.run([binary("nvmegwd"), "-t", "-c", path], stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, text=True, check=False, timeout=20)
+                             stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
         said = dict(re.findall(r"^\S+try\.json:\d+: (\S+?): (.*)$", out.stdout, re.M))
         self.assertEqual(out.returncode, 1 if said else 0, out.stdout)
         return said

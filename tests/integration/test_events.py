@@ -52,7 +52,7 @@ class Events(StackTest):
         raise AssertionError(f"ended without {wanted}: {p.stderr.read()}")
 
     def ended(self, p, status, said=r"^nvmegw: listening for events\n$"):
-        p.wait(20)
+        p.wait(60)
         self.assertEqual(p.returncode, status)
         err = p.stderr.read()
         self.assertRegex(err, said)
@@ -145,7 +145,7 @@ class Events(StackTest):
         with open("/dev/full", "w", encoding="ascii") as full:
             out = subprocess.run([binary("nvmegw"), "-s", self.p.path("gateway.sock"), "events",
                                   "--last", "9"], stdout=full, stderr=subprocess.PIPE, text=True,
-                                 check=False, timeout=20)
+                                 check=False, timeout=60)
         self.assertEqual(out.returncode, 1)
         self.assertIn("No space left", out.stderr)
 

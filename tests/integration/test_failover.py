@@ -306,7 +306,7 @@ class SilentNetwork(StackTest):
         r = self.loaded(load)
         self.assertEqual((r["errors"], r["verify_failures"], r["retries"]), (0, 0, 0), r)
         network.heal()
-        wait_for(lambda: self.usable() == 2, 30)
+        wait_for(lambda: self.usable() == 2)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Gateway(StackTest):
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
         return subprocess.run([binary("nvmegwd"), "-t", "-c", path], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, check=False, timeout=20)
+                              stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
 
     def test_config_check(self):
         good = {"state_dir": self.p.path("s"), "listeners": [listener(4420)],
@@ -256,7 +256,7 @@ class Gateway(StackTest):
         config["listeners"][0]["trsvcid"] = ports[1]
         with open(self.p.path("twin.json"), "w", encoding="utf-8") as f:
             json.dump(config, f)
-        out = subprocess.run([binary("nvmegwd"), "-c", self.p.path("twin.json")], timeout=20,
+        out = subprocess.run([binary("nvmegwd"), "-c", self.p.path("twin.json")], timeout=60,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         self.assertNotEqual(out.returncode, 0)
         self.assertTrue(self.show("status"))

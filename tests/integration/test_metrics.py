@@ -80,7 +80,7 @@ class Metrics(StackTest):
         wait_for(lambda: self.usable() == 2)
 
     def get(self, path="/metrics"):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=20) as r:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=60) as r:
             return r.read().decode()
 
     def value(self, name, **labels):
@@ -138,13 +138,13 @@ class Metrics(StackTest):
         for method in ("POST", "PUT", "DELETE"):
             with self.assertRaises(urllib.error.HTTPError) as e:
                 urllib.request.urlopen(urllib.request.Request(
-                    f"http://127.0.0.1:{self.http}/", data=b"x", method=method), timeout=10)
+                    f"http://127.0.0.1:{self.http}/", data=b"x", method=method), timeout=60)
             self.assertEqual(e.exception.code, 405)
             e.exception.close()
         with self.assertRaises(urllib.error.HTTPError) as e:
             urllib.request.urlopen(urllib.request.Request(
                 f"http://127.0.0.1:{self.http}/state.json", headers={"Host": "evil.example"}),
-                timeout=10)
+                timeout=60)
         self.assertEqual(e.exception.code, 421)
         e.exception.close()
 
@@ -224,7 +224,7 @@ class Metrics(StackTest):
         """[(labels, value)]; nothing while Prometheus starts."""
         try:
             with urllib.request.urlopen(
-                    self.prometheus_url + urllib.parse.urlencode({"query": expr}), timeout=10) as r:
+                    self.prometheus_url + urllib.parse.urlencode({"query": expr}), timeout=60) as r:
                 answer = json.load(r)
         except (urllib.error.URLError, ConnectionError):
             return []
@@ -234,17 +234,17 @@ class Metrics(StackTest):
         """From the loss of all paths to the alert, as somebody on call would see it."""
         self.stack()
         self.prometheus()
-        wait_for(lambda: self.ask('up{job="nvmegw"} == 1'), 30)
+        wait_for(lambda: self.ask('up{job="nvmegw"} == 1'))
         load = self.load(self.ports[2], "--rw", "mix", "--queues", 1, "--depth", 4, "--time", 6)
-        wait_for(lambda: self.ask('sum(rate(nvmegw_path_reads_total[5s])) > 0'), 20)
+        wait_for(lambda: self.ask('sum(rate(nvmegw_path_reads_total[5s])) > 0'))
         p99 = "histogram_quantile(0.99, rate(nvmegw_path_latency_seconds_bucket[5s]))"
-        wait_for(lambda: self.ask(p99 + " > 0"), 20)
+        wait_for(lambda: self.ask(p99 + " > 0"))
         self.loaded(load)
         self.assertEqual(self.ask('ALERTS{alertstate="firing"}'), [])
         for back in self.backs:
             self.p.kill(back)
         firing = 'ALERTS{alertname="NvmegwNamespaceWithoutPath",alertstate="firing"}'
-        wait_for(lambda: self.ask(firing), 30)
+        wait_for(lambda: self.ask(firing))
         self.assertEqual(self.ask(firing)[0][0]["nsid"], "1")
         self.assertTrue(self.ask('ALERTS{alertname="NvmegwUpstreamDown"}'))
 

@@ -168,7 +168,7 @@ class Page(StackTest):
     def test_policy(self):
         """What the page must not do, the browser does not let it."""
         self.stack()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/", timeout=10) as r:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/", timeout=60) as r:
             policy, text = r.headers["Content-Security-Policy"], r.read().decode()
         self.assertNotIn("unsafe", policy)
         self.assertIn("default-src 'none'", policy)

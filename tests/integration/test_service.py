@@ -45,13 +45,13 @@ class Service(StackTest):
         self.back_end("back", self.ports["back"])
         gw = self.start(manager)
         self.end(gw)
-        with socket.create_connection(("127.0.0.1", self.ports["gateway"]), 5) as early:
+        with socket.create_connection(("127.0.0.1", self.ports["gateway"]), 60) as early:
             early.sendall(icreq())
             early.settimeout(0.3)
             with self.assertRaises(TimeoutError):
                 early.recv(8)
             self.start(manager)
-            early.settimeout(10)
+            early.settimeout(60)
             self.assertEqual(early.recv(1), bytes([ICRESP]))
         self.assertIn("listening on 127.0.0.1:%d" % self.ports["gateway"], self.log("gateway"))
 
@@ -91,10 +91,10 @@ class Service(StackTest):
         self.back_end("back", self.ports["back"])
         gw = self.start(manager, WATCHDOG_USEC="200000")
         for _ in range(3):
-            self.assertTrue(manager.told("WATCHDOG=1", 10))
+            self.assertTrue(manager.told("WATCHDOG=1", 60))
         gw.terminate()
-        self.assertTrue(manager.told("STOPPING=1", 10))
-        gw.wait(20)
+        self.assertTrue(manager.told("STOPPING=1", 60))
+        gw.wait(60)
 
 
 if __name__ == "__main__":

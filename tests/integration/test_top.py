@@ -78,7 +78,7 @@ class Top(StackTest):
         wait_for(lambda: self.usable() == 1)
 
     def in_order(self, screen, status):
-        screen.p.wait(20)
+        screen.p.wait(60)
         self.assertEqual(screen.p.returncode, status)
         self.assertEqual(screen.attributes(), screen.before)
         out = screen.read()

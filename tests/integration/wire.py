@@ -49,7 +49,7 @@ class Closed(Exception):
 class Host:
     """One connection to a target."""
 
-    def __init__(self, port, icreq_pdu=None, timeout=10):
+    def __init__(self, port, icreq_pdu=None, timeout=30):
         self.sock = socket.create_connection(("127.0.0.1", port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buf = b""
@@ -88,7 +88,7 @@ class Host:
         rest = self.take(plen - 8)
         return kind, flags, rest[:hlen - 8], rest[pdo - 8:] if pdo else b""
 
-    def ended(self, seconds=10):
+    def ended(self, seconds=30):
         """Reads until the other end closes; the term-req it sent before as (fes, fei), or None."""
         self.sock.settimeout(seconds)
         term = None
@@ -199,7 +199,7 @@ class Proxy:
                 rst(down)
                 continue
             try:
-                up = socket.create_connection(self.target, 5)
+                up = socket.create_connection(self.target, 30)
             except OSError:
                 rst(down)
                 continue
@@ -258,7 +258,7 @@ def rst(sock):
     sock.close()
 
 
-def wait_for(what, seconds=15, interval=0.05):
+def wait_for(what, seconds=60, interval=0.05):
     """Until what() is true; its value."""
     end = time.monotonic() + seconds
     while True:
