@@ -12,6 +12,7 @@ import procs  # noqa: E402
 import schema  # noqa: E402
 from manager import Manager  # noqa: E402
 from procs import Procs, binary, free_ports, listener  # noqa: E402,F401
+from wire import wait_for  # noqa: E402
 
 BACK_NQN = "nqn.2014-08.org.example:back"
 GW_NQN = "nqn.2014-08.org.example:gw"
@@ -113,9 +114,12 @@ class StackTest(unittest.TestCase):
 
     def load(self, port, *args, nqn=GW_NQN):
         """Starts the load generator; self.loaded() gets its result."""
-        argv = [binary("nvmegw-bench"), "--addr", f"127.0.0.1:{port}", "--nqn", nqn, "--wait", "10",
+        argv = [binary("nvmegw-bench"), "--addr", f"127.0.0.1:{port}", "--nqn", nqn, "--wait", "60",
                 "-o", "json", *map(str, args)]
-        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        load = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for clean_up in (load.stderr.close, load.stdout.close, load.wait, load.kill):
+            self.addCleanup(clean_up)
+        return load
 
     def verified(self, port, *args):
         """
@@ -124,7 +128,15 @@ class StackTest(unittest.TestCase):
         """
         return self.load(port, "--rw", "mix", "--verify", "--apart", *args)
 
-    def loaded(self, load, seconds=90):
+    def goes_on(self, commands=500, daemon="gateway"):
+        """Waits until I/O has gone on by that many commands."""
+        def done():
+            return sum(p["reads"] + p["writes"] for p in self.paths(daemon))
+        before = done()
+        # Less when a path has gone, with what went over it
+        wait_for(lambda: done() > before + commands or done() < before)
+
+    def loaded(self, load, seconds=180):
         out, err = load.communicate(timeout=seconds)
         self.assertEqual(load.returncode, 0, out + err)
         return json.loads(out.strip().splitlines()[-1])

@@ -78,12 +78,6 @@ class LiveTest(StackTest):
                          (0, 0, 0, retries), r)
         self.assertGreater(r["blocks_verified"], 0, r)
 
-    def goes_on(self, commands=500):
-        def done():
-            return sum(p["reads"] + p["writes"] for p in self.paths())
-        before = done()
-        wait_for(lambda: done() > before + commands or done() < before)
-
     def path(self, name):
         return next(p for p in self.paths() if p["upstream"] == name)
 

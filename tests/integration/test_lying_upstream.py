@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An upstream that lies costs its own path, and the host sees nothing but right data."""
 import struct
-import time
+import threading
 import unittest
 
 from stack import StackTest, free_ports, tcp_upstream
@@ -9,21 +9,25 @@ from wire import C2H_DATA, HDR, R2T, RSP, Proxy, wait_for
 
 
 class Liar:
-    """Changes one kind of PDU, now and then, once armed."""
+    """Changes one PDU of a kind, on any connection, once armed."""
 
     def __init__(self, kind, change):
         self.kind, self.change = kind, change
         self.armed = False
         self.lies = 0
+        self.lock = threading.Lock()
 
     def __call__(self, pdu):
-        if self.armed and pdu[0] == self.kind and len(pdu) >= 24:
+        if pdu[0] != self.kind or len(pdu) < 24:
+            return pdu
+        with self.lock:  # of each connection there is a thread
+            if not self.armed:
+                return pdu
             lie = self.change(pdu)
             if lie != pdu:
                 self.armed = False
                 self.lies += 1
             return lie
-        return pdu
 
 
 def patch(fmt, offset, value):
@@ -54,6 +58,9 @@ def longer(pdu):
 
 
 class LyingUpstream(StackTest):
+    def losses(self):
+        return {p["upstream"]: p["losses"] for p in self.paths()}
+
     def lie(self, kind, change, bs="4k", **upstream):
         ports = free_ports(3)
         liar = Liar(kind, change)
@@ -61,19 +68,21 @@ class LyingUpstream(StackTest):
         self.back_end("b", ports[1], 101)
         proxy = Proxy(ports[0], liar)
         self.addCleanup(proxy.close)
-        # The load ends when the writes do that wait for the lost association's end, 3 times this.
-        self.gateway(ports[2], [tcp_upstream(proxy.port, "a", keep_alive_tmo=1, **upstream),
-                                tcp_upstream(ports[1], "b")])
+        self.gateway(ports[2], [tcp_upstream(proxy.port, "a", keep_alive_tmo=20, **upstream),
+                                tcp_upstream(ports[1], "b", keep_alive_tmo=20)])
         wait_for(lambda: self.usable() == 2)
-        load = self.verified(ports[2], "--size", "16m", "--time", 2, "--rate", 5000,
-                             "--bs", bs)
-        time.sleep(0.7)
+        load = self.verified(ports[2], "--size", "16m", "--time", 300, "--rate", 5000, "--bs", bs)
+        self.goes_on()
         liar.armed = True
+        wait_for(lambda: self.losses()["a"])
+        wait_for(lambda: self.usable() == 2)
+        self.goes_on()
+        load.terminate()
         r = self.loaded(load)
         self.assertEqual((r["errors"], r["verify_failures"], r["retries"]), (0, 0, 0), r)
         self.assertEqual(liar.lies, 1)
-        self.assertEqual({p["upstream"]: p["losses"] for p in self.paths()}, {"a": 1, "b": 0})
-        wait_for(lambda: self.usable() == 2)
+        self.assertEqual(self.losses(), {"a": 1, "b": 0})
+        self.assertEqual(self.usable(), 2)
 
     def test_wrong_cid_in_response(self):
         self.lie(RSP, patch("<H", 20, 0x7777))
