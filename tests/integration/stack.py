@@ -23,6 +23,9 @@ def file_upstream(path, size="64MiB", **more):
     return dict({"transport": "file", "path": path, "size": size, "uuid": UUID}, **more)
 
 
+PATIENT = 20  # s of keep-alive, where nothing is to be lost, however busy the machine is
+
+
 def tcp_upstream(port, name, **more):
     return dict({"name": name, "transport": "tcp", "traddr": "127.0.0.1", "trsvcid": port,
                  "nqn": BACK_NQN, "keep_alive_tmo": 2, "reconnect_delay": 0.3}, **more)

@@ -4,7 +4,7 @@ import time
 import unittest
 
 from netns import Netns
-from stack import BACK_NQN, GW_NQN, StackTest, file_upstream, free_ports, tcp_upstream
+from stack import BACK_NQN, GW_NQN, PATIENT, StackTest, file_upstream, free_ports, tcp_upstream
 from wire import (CMD, R2T, Proxy, admin, io_queue, pdu, sgl_inline, sgl_transport, sqe,
                   wait_for)
 
@@ -175,7 +175,7 @@ class Failover(StackTest):
 
     def test_ana_change(self):
         """A back-end whose own path is switched off reports ANA inaccessible: I/O moves."""
-        self.two_back_ends(policy="failover")
+        self.two_back_ends(policy="failover", keep_alive=PATIENT)
         load = self.mixed()
         time.sleep(1)
         back_path = self.paths("a")[0]["path"]
@@ -194,7 +194,8 @@ class Failover(StackTest):
                       file_upstream(self.p.path("disk.img"), ana_state="non-optimized"))
         self.back_end("b", ports[1], 101)
         self.ports = ports
-        self.gateway(ports[2], [tcp_upstream(ports[0], "a"), tcp_upstream(ports[1], "b")],
+        self.gateway(ports[2], [tcp_upstream(ports[0], "a", keep_alive_tmo=PATIENT),
+                                tcp_upstream(ports[1], "b", keep_alive_tmo=PATIENT)],
                      policy="round-robin")
         wait_for(lambda: self.usable() == 2)
         self.clean(self.mixed(1))
@@ -203,7 +204,7 @@ class Failover(StackTest):
         self.assertGreater(done["b"], 0)
 
     def test_admin_disable(self):
-        self.two_back_ends()
+        self.two_back_ends(keep_alive=PATIENT)
         load = self.mixed()
         for path in ("a/1", "b/1"):
             time.sleep(0.5)

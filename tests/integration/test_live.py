@@ -10,8 +10,8 @@ import subprocess
 import time
 import unittest
 
-from stack import (BACK_NQN, GW_NQN, StackTest, binary, file_upstream, free_ports, listener,
-                   tcp_upstream)
+from stack import (BACK_NQN, GW_NQN, PATIENT, StackTest, binary, file_upstream, free_ports,
+                   listener, tcp_upstream)
 from wire import Proxy, admin, io_queue, wait_for
 
 OTHER_NQN = GW_NQN + ":2"
@@ -29,7 +29,8 @@ class LiveTest(StackTest):
             self.back_end(name, self.ports[n], 1 + 100 * n, no_path_timeout=0)
 
     def upstream(self, name, **more):
-        return tcp_upstream(self.ports["ab".index(name[0])], name, **more)
+        return tcp_upstream(self.ports["ab".index(name[0])], name,
+                            **dict({"keep_alive_tmo": PATIENT}, **more))
 
     def start(self, *upstreams, **subsystem):
         self.config = self.gateway_config(self.port, [self.upstream(u) for u in upstreams],
@@ -116,7 +117,7 @@ class Apply(LiveTest):
         self.start("a", "b")
         load = self.started()
         before = self.life("a"), self.life("b")
-        self.ups[0]["keep_alive_tmo"] = 3
+        self.ups[0]["keep_alive_tmo"] = PATIENT + 10
         change, = self.apply()
         self.assertEqual((change["takes"], [k["key"] for k in change["keys"]]),
                          ("a reconnect", ["keep_alive_tmo"]))
@@ -337,7 +338,7 @@ class Apply(LiveTest):
         self.apply()
         found = next(p for p in self.paths() if p["named_by"])
         self.assertEqual(found["weight"], 5)
-        source["keep_alive_tmo"] = 3
+        source["keep_alive_tmo"] = PATIENT + 10
         self.apply()
         wait_for(lambda: self.usable() == 2)
         self.ups.pop()
@@ -371,7 +372,7 @@ class TakenEffect(LiveTest):
             return pdu
         proxy = Proxy(self.ports["ab".index(name)], mangle=late)
         self.addCleanup(proxy.close)
-        return tcp_upstream(proxy.port, name)
+        return tcp_upstream(proxy.port, name, keep_alive_tmo=PATIENT)
 
     def test_upstream_and_its_namespace(self):
         self.start("a")

@@ -4,7 +4,7 @@ import struct
 import threading
 import unittest
 
-from stack import StackTest, free_ports, tcp_upstream
+from stack import PATIENT, StackTest, free_ports, tcp_upstream
 from wire import C2H_DATA, HDR, R2T, RSP, Proxy, wait_for
 
 
@@ -68,8 +68,8 @@ class LyingUpstream(StackTest):
         self.back_end("b", ports[1], 101)
         proxy = Proxy(ports[0], liar)
         self.addCleanup(proxy.close)
-        self.gateway(ports[2], [tcp_upstream(proxy.port, "a", keep_alive_tmo=20, **upstream),
-                                tcp_upstream(ports[1], "b", keep_alive_tmo=20)])
+        self.gateway(ports[2], [tcp_upstream(proxy.port, "a", keep_alive_tmo=PATIENT, **upstream),
+                                tcp_upstream(ports[1], "b", keep_alive_tmo=PATIENT)])
         wait_for(lambda: self.usable() == 2)
         load = self.verified(ports[2], "--size", "16m", "--time", 300, "--rate", 5000, "--bs", bs)
         self.goes_on()

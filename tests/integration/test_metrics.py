@@ -12,7 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from stack import GW_NQN, StackTest, file_upstream, free_ports, procs, tcp_upstream
+from stack import GW_NQN, PATIENT, StackTest, file_upstream, free_ports, procs, tcp_upstream
 from wire import wait_for
 
 ALERTS = os.path.join(procs.TOP, "etc", "prometheus-alerts.yml")
@@ -73,8 +73,8 @@ class Metrics(StackTest):
         self.back_end("a", self.ports[0], 1)
         self.backs = [self.p.running[-1], self.back_end("b", self.ports[1], 101)]
         self.http = self.ports[3]
-        self.gateway(self.ports[2], [tcp_upstream(self.ports[0], "a"),
-                                     tcp_upstream(self.ports[1], "b")],
+        self.gateway(self.ports[2], [tcp_upstream(self.ports[0], "a", keep_alive_tmo=PATIENT),
+                                     tcp_upstream(self.ports[1], "b", keep_alive_tmo=PATIENT)],
                      policy="round-robin",
                      config={"http": {"trsvcid": self.http}, "workers": workers})
         wait_for(lambda: self.usable() == 2)
