@@ -148,12 +148,20 @@ class Metrics(StackTest):
         self.assertEqual(e.exception.code, 421)
         e.exception.close()
 
+    @staticmethod
+    def open_files(pid):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                yield os.readlink(f"/proc/{pid}/fd/{fd}")
+            except FileNotFoundError:  # closed meanwhile: one of the state's, or of a connection
+                pass
+
     def test_off_unless_configured(self):
         port = free_ports(1)[0]
         self.gateway(port, [file_upstream(self.p.path("disk.img"))])
+        wait_for(lambda: self.usable() == 1)
+        mine = set(self.open_files(self.p.running[-1].pid))
         with open(f"/proc/{self.p.running[-1].pid}/net/tcp", encoding="ascii") as f:
-            mine = {os.readlink(f"/proc/{self.p.running[-1].pid}/fd/{fd}")
-                    for fd in os.listdir(f"/proc/{self.p.running[-1].pid}/fd")}
             listens = [w[1] for w in map(str.split, f)
                        if w[3] == "0A" and f"socket:[{w[9]}]" in mine]
         self.assertEqual([int(a.split(":")[1], 16) for a in listens], [port])
