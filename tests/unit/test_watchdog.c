@@ -76,13 +76,13 @@ static void told_while_all_answer(void **state)
 	gw->watchdog = watchdog_start(gw);
 	assert_non_null(gw->watchdog);
 	gw_spin(3);
-	assert_int_equal(told(), 1);
+	assert_true(told() >= 1); /* more when this test was off the processor for a period */
 	for (unsigned i = 0; i < 1000 && !again; i++) {
 		usleep(1000);
 		gw_spin(1);
 		again = told();
 	}
-	assert_int_equal(again, 1);
+	assert_true(again >= 1);
 }
 
 static void not_told_while_a_worker_hangs(void **state)
