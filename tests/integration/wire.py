@@ -144,7 +144,7 @@ class Host:
 
     def enable(self):
         assert self.prop_set(0x14, 0x460001) == 0
-        assert self.prop_get(0x1C) & 1
+        wait_for(lambda: self.prop_get(0x1C) & 1)
 
     def identify(self, cns, nsid=0):
         _, status, _ = self.command(0x06, 2, nsid, sgl_transport(4096), (cns, 0, 0, 0, 0, 0))
