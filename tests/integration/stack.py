@@ -135,9 +135,15 @@ class StackTest(unittest.TestCase):
         """Waits until I/O has gone on by that many commands."""
         def done():
             return sum(p["reads"] + p["writes"] for p in self.paths(daemon))
+
+        def gone_on():
+            nonlocal before
+            now = done()
+            before = min(before, now)  # less when a path has gone, with what went over it
+            return now > before + commands
+
         before = done()
-        # Less when a path has gone, with what went over it
-        wait_for(lambda: done() > before + commands or done() < before)
+        wait_for(gone_on)
 
     def loaded(self, load, seconds=180):
         out, err = load.communicate(timeout=seconds)

@@ -8,7 +8,6 @@ from stack import BACK_NQN, GW_NQN, PATIENT, StackTest, file_upstream, free_port
 from wire import (CMD, R2T, Proxy, admin, io_queue, pdu, sgl_inline, sgl_transport, sqe,
                   wait_for)
 
-SECONDS = 4
 READ, WRITE = 2, 1
 PUT_OFF = 0x21  # Command Interrupted
 
@@ -30,11 +29,17 @@ class Failover(StackTest):
                             for name, proxy in self.proxy.items()], policy=policy, **subsystem)
         wait_for(lambda: self.usable() == 2)
 
-    def mixed(self, seconds=SECONDS, *more):
-        return self.verified(self.ports[2], "--queues", 2, "--depth", 16, "--size", "8m",
-                             "--time", seconds, *more)
+    def mixed(self, *more, commands=500):
+        """Verified load that goes on until clean(); there has been some already."""
+        load = self.verified(self.ports[2], "--queues", 2, "--depth", 16, "--size", "8m",
+                             "--time", 300, *more)
+        self.goes_on(commands)
+        return load
 
     def clean(self, load, expect_retries=None):
+        """I/O goes on, and nothing was wrong with any of it."""
+        self.goes_on(100)
+        load.terminate()
         r = self.loaded(load)
         self.assertEqual(r["errors"], 0, r)
         self.assertEqual(r["verify_failures"], 0, r)
@@ -62,6 +67,16 @@ class Failover(StackTest):
     def done(self):
         return {p["upstream"]: p["reads"] + p["writes"] for p in self.paths()}
 
+    def lose(self, side, commands=500):
+        """Breaks its connections under I/O; it comes back."""
+        def losses():
+            return next(p["losses"] for p in self.paths() if p["upstream"] == side)
+        before = losses()
+        self.goes_on(commands)
+        self.proxy[side].reset()
+        wait_for(lambda: losses() > before)
+        wait_for(lambda: self.usable() == 2)
+
     def moved(self):
         return sum(p["failovers"] for p in self.paths() if p.get("nsid"))
 
@@ -69,58 +84,51 @@ class Failover(StackTest):
         self.two_back_ends()
         load = self.mixed()
         for _ in range(3):
-            time.sleep(1)
-            self.proxy["a"].reset()
+            self.lose("a")
         self.clean(load, expect_retries=0)
-        wait_for(lambda: self.usable() == 2)
         self.assertGreater(self.moved(), 0)
 
     def test_big_transfers_reset(self):
         """Reads that have partly gone to the host when their path dies go on where they were."""
         self.two_back_ends()
-        load = self.mixed(SECONDS, "--bs", "512k", "--depth", "4")
+        load = self.mixed("--bs", "512k", "--depth", "4", commands=50)
         for side in ("a", "b", "a", "b", "a", "b"):
-            time.sleep(0.5)
-            self.proxy[side].reset()
-            wait_for(lambda: self.usable() == 2)
+            self.lose(side, 50)
         self.clean(load, expect_retries=0)
 
     def test_digests_reset(self):
         self.ports = free_ports(2)
         self.back_end("a", self.ports[0])
-        proxies = [Proxy(self.ports[0]), Proxy(self.ports[0])]
-        for proxy in proxies:
+        self.proxy = {"a": Proxy(self.ports[0]), "b": Proxy(self.ports[0])}
+        for proxy in self.proxy.values():
             self.addCleanup(proxy.close)
         self.ports.append(self.ports[1])
         self.gateway(self.ports[2], [
-            tcp_upstream(proxies[0].port, "a", hdr_digest=True, data_digest=True),
-            tcp_upstream(proxies[1].port, "b", data_digest=True)], policy="round-robin")
+            tcp_upstream(self.proxy["a"].port, "a", hdr_digest=True, data_digest=True),
+            tcp_upstream(self.proxy["b"].port, "b", data_digest=True)], policy="round-robin")
         wait_for(lambda: self.usable() == 2)
-        load = self.mixed(SECONDS, "--hdr-digest", "--data-digest", "--bs", "16k")
-        time.sleep(1)
-        proxies[0].reset()
-        time.sleep(1)
-        proxies[1].reset()
+        load = self.mixed("--hdr-digest", "--data-digest", "--bs", "16k")
+        self.lose("a")
+        self.lose("b")
         self.clean(load, expect_retries=0)
 
     def test_killed_and_restarted(self):
         self.two_back_ends()
-        load = self.mixed(6)
-        time.sleep(1)
+        load = self.mixed()
         self.p.kill(self.back["a"])
         wait_for(lambda: self.usable() == 1)
-        time.sleep(1)
+        self.goes_on()
         self.back["a"] = self.back_end("a", self.ports[0], 1)
         wait_for(lambda: self.usable() == 2)
-        time.sleep(0.5)
+        self.goes_on()
         self.p.kill(self.back["b"])
+        wait_for(lambda: self.usable() == 1)
         self.clean(load, expect_retries=0)
 
     def test_silent_drop(self):
         """Nothing is said any more: keep-alive (2 s) finds out."""
         self.two_back_ends(policy="failover")
-        load = self.mixed(7)
-        time.sleep(1)
+        load = self.mixed()
         self.proxy["a"].silent = True
         wait_for(lambda: self.usable() == 1)
         r = self.clean(load, expect_retries=0)
@@ -134,7 +142,7 @@ class Failover(StackTest):
         A host that writes to the blocks of a lost write with all that its queues take: it waits, or
         is put off, and others have slots and buffers.
         """
-        self.two_back_ends(policy="failover", keep_alive=11,
+        self.two_back_ends(policy="failover", keep_alive=60,
                            config={"workers": 1, "requests": 256, "memory_mib": 8})
         lost, *flood, other = self.raw_queues(4)
         self.proxy["a"].silent = True
@@ -177,7 +185,6 @@ class Failover(StackTest):
         """A back-end whose own path is switched off reports ANA inaccessible: I/O moves."""
         self.two_back_ends(policy="failover", keep_alive=PATIENT)
         load = self.mixed()
-        time.sleep(1)
         back_path = self.paths("a")[0]["path"]
         self.cli("path", "disable", back_path, daemon="a")
         wait_for(lambda: self.usable() == 1)
@@ -198,7 +205,7 @@ class Failover(StackTest):
                                 tcp_upstream(ports[1], "b", keep_alive_tmo=PATIENT)],
                      policy="round-robin")
         wait_for(lambda: self.usable() == 2)
-        self.clean(self.mixed(1))
+        self.clean(self.mixed())
         done = self.done()
         self.assertEqual(done["a"], 0)
         self.assertGreater(done["b"], 0)
@@ -207,18 +214,17 @@ class Failover(StackTest):
         self.two_back_ends(keep_alive=PATIENT)
         load = self.mixed()
         for path in ("a/1", "b/1"):
-            time.sleep(0.5)
+            self.goes_on()
             self.cli("path", "disable", path)
             self.assertEqual(self.usable(), 1)
-            time.sleep(0.5)
+            self.goes_on()
             self.cli("path", "enable", path)
         self.clean(load, expect_retries=0)
 
     def test_all_lost_and_back(self):
         """Held without an error, and gone on with when a path is back."""
-        self.two_back_ends()
-        load = self.mixed(6)
-        time.sleep(1)
+        self.two_back_ends(no_path_timeout=120)
+        load = self.mixed()
         for proxy in self.proxy.values():
             proxy.closed = True
             proxy.reset()
@@ -236,12 +242,11 @@ class Failover(StackTest):
     def test_all_lost_for_too_long(self):
         """After no_path_timeout a host gets a path related status and may retry."""
         self.two_back_ends(no_path_timeout=0.5)
-        load = self.verified(self.ports[2], "--size", "4m", "--time", 4)
-        time.sleep(1)
+        load = self.mixed()
         for proxy in self.proxy.values():
             proxy.closed = True
             proxy.reset()
-        time.sleep(1.5)
+        wait_for(lambda: self.show("namespace", "list")[0]["failed_no_path"])
         for proxy in self.proxy.values():
             proxy.closed = False
         r = self.clean(load)
@@ -249,7 +254,7 @@ class Failover(StackTest):
 
     def test_flapping(self):
         self.two_back_ends()
-        load = self.mixed(5)
+        load = self.mixed()
         for n in range(20):
             time.sleep(0.2)
             self.proxy["ab"[n % 2]].reset()
@@ -259,10 +264,11 @@ class Failover(StackTest):
     def test_rolling_restart(self):
         """Back-ends are restarted in turn with SIGTERM."""
         self.two_back_ends()
-        load = self.mixed(6)
+        load = self.mixed()
         for side, cntlid in (("a", 1), ("b", 101)):
-            time.sleep(0.5)
+            self.goes_on()
             self.end(self.back[side])
+            wait_for(lambda: self.usable() == 1)
             port = self.ports["ab".index(side)]
             self.back[side] = self.back_end(side, port, cntlid)
             wait_for(lambda: self.usable() == 2)
@@ -271,8 +277,7 @@ class Failover(StackTest):
     def test_identity_swap(self):
         """A back-end comes back with another namespace: its path must not be written to."""
         self.two_back_ends()
-        load = self.mixed(5)
-        time.sleep(1)
+        load = self.mixed()
         self.p.kill(self.back["a"])
         other = self.p.path("other.img")
         self.back["a"] = self.back_end("a", self.ports[0], 1, file_upstream(
@@ -298,12 +303,14 @@ class SilentNetwork(StackTest):
         far.daemon_name = "far"
         self.back_end("near", ports[1], 101)
         self.gateway(ports[2], [dict(tcp_upstream(ports[0], "far"), traddr=network.addr),
-                                tcp_upstream(ports[1], "near")])
+                                tcp_upstream(ports[1], "near", keep_alive_tmo=PATIENT)])
         wait_for(lambda: self.usable() == 2)
-        load = self.verified(ports[2], "--size", "8m", "--time", 7)
-        time.sleep(1)
+        load = self.verified(ports[2], "--size", "8m", "--time", 300)
+        self.goes_on()
         network.drop()
         wait_for(lambda: self.usable() == 1)
+        self.goes_on()
+        load.terminate()
         r = self.loaded(load)
         self.assertEqual((r["errors"], r["verify_failures"], r["retries"]), (0, 0, 0), r)
         network.heal()
