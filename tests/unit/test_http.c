@@ -17,7 +17,7 @@
 #include "tests/unit/fake_host.h"
 #include "tests/unit/fake_upstream.h"
 
-#define MAX_TURNS 200000
+#define PATIENCE  (60 * NSEC_PER_SEC)
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 static struct http_request r;
@@ -184,7 +184,9 @@ static void forget(void)
 
 static void until_ended(int fd)
 {
-	for (unsigned i = 0; i < MAX_TURNS; i++) {
+	uint64_t end = loop_now_exact(gw->control) + PATIENCE;
+
+	while (loop_now_exact(gw->control) < end) {
 		gw_spin(1);
 		if (!hear(fd)) {
 			close(fd);
@@ -197,11 +199,13 @@ static void until_ended(int fd)
 /* One whole answer with its body. */
 static void until_answered(int fd)
 {
-	for (unsigned i = 0; i < MAX_TURNS; i++) {
-		const char *end = strstr(got, "\r\n\r\n"), *len = strstr(got, "Content-Length: ");
+	uint64_t end = loop_now_exact(gw->control) + PATIENCE;
 
-		if (end && len && len < end &&
-		    got_len >= (size_t)(end + 4 - got) + strtoul(len + 16, NULL, 10))
+	while (loop_now_exact(gw->control) < end) {
+		const char *body = strstr(got, "\r\n\r\n"), *len = strstr(got, "Content-Length: ");
+
+		if (body && len && len < body &&
+		    got_len >= (size_t)(body + 4 - got) + strtoul(len + 16, NULL, 10))
 			return;
 		gw_spin(1);
 		assert_true(hear(fd));
@@ -362,11 +366,19 @@ static void quietest_connection_makes_room(void **state)
 	gw_spin(50);
 }
 
+/* What this thread has computed: it is the same on a busy machine. */
+static uint64_t cpu_time(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
 /* A flood that is not read: the loop goes on, and all of it is gone at the end. */
 static void floods_are_bounded(void **state)
 {
 	int fds[HTTP_MAX_CONNECTIONS];
-	uint64_t start = loop_now_exact(gw->control);
 
 	for (unsigned i = 0; i < HTTP_MAX_CONNECTIONS; i++) {
 		fds[i] = client();
@@ -374,13 +386,12 @@ static void floods_are_bounded(void **state)
 			say(fds[i], GET("/state.json"));
 	}
 	for (unsigned i = 0; i < 500; i++) {
-		uint64_t before = loop_now_exact(gw->control);
+		uint64_t before = cpu_time();
 
 		gw_spin(1);
 		/* One answer a turn at most. */
-		assert_true(loop_now_exact(gw->control) - before < 500 * NSEC_PER_MSEC);
+		assert_true(cpu_time() - before < 500 * NSEC_PER_MSEC);
 	}
-	assert_true(loop_now_exact(gw->control) - start < 60 * NSEC_PER_SEC);
 	for (unsigned i = 0; i < HTTP_MAX_CONNECTIONS; i++)
 		close(fds[i]);
 	gw_spin(200);

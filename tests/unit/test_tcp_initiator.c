@@ -237,7 +237,7 @@ static int setup(void **state)
 		.cntlid = 7,
 		.sq_size = DEPTH,
 		.ioccsz = 4 + ICD / 16,
-		.connect_timeout = NSEC_PER_SEC,
+		.connect_timeout = 60 * NSEC_PER_SEC,
 	};
 	listener = listen_any(&params.addr);
 	peer = -1;
