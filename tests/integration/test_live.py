@@ -173,6 +173,7 @@ class Apply(LiveTest):
         load = self.started()
         before = self.life("a"), self.life("b")
         self.ss.update(policy="failover", no_path_timeout=7, slow_path_factor=5, flap_hold=1,
+                       slow_path_latency=3600,  # no path is slow, whatever the machine does
                        paths=[{"path": "b/1", "weight": 7, "admin": "standby"}])
         self.ups[0].update(weight=4, reconnect_delay=1)
         self.ups.reverse()
