@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import time
 
+from wire import wait_for
+
 ARGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
         "--disable-extensions", "--disable-default-apps", "--no-first-run", "--no-proxy-server",
@@ -38,12 +40,14 @@ class Browser:
         os.close(theirs_in)
         os.close(theirs_out)
         self.buf, self.last_id, self.session, self.said = b"", 0, None, []
-        target = next(t for t in self.ask("Target.getTargets")["targetInfos"]
-                      if t["type"] == "page")
+        target, *_ = wait_for(self.pages)
         self.session = self.ask("Target.attachToTarget", targetId=target["targetId"],
                                 flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.ask(domain + ".enable")
+
+    def pages(self):
+        return [t for t in self.ask("Target.getTargets")["targetInfos"] if t["type"] == "page"]
 
     def close(self):
         self.session = None

@@ -173,6 +173,15 @@ def io_queue(port, nqn, cntlid, qid=1, **kwargs):
     return h
 
 
+class Pair:
+    """The two connections that a proxy makes one of, until both of its pumps have ended."""
+
+    def __init__(self, *sockets):
+        self.sockets = sockets
+        self.pumps = 2
+        self.broken = False  # both are to end with RST
+
+
 class Proxy:
     """
     Forwards a port to another. mangle(pdu bytes) may return other bytes for each PDU that the
@@ -196,27 +205,36 @@ class Proxy:
             except OSError:
                 return
             if self.closed:
-                rst(down)
+                refuse(down)
                 continue
             try:
                 up = socket.create_connection(self.target, 30)
             except OSError:
-                rst(down)
+                refuse(down)
                 continue
             up.settimeout(None)
             for s in (up, down):
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self.lock:
-                self.pairs.append((up, down))
-            threading.Thread(target=self.pump, args=(down, up, False), daemon=True).start()
-            threading.Thread(target=self.pump, args=(up, down, True), daemon=True).start()
+            self.start(Pair(up, down))
 
-    def pump(self, src, dst, from_target):
+    def start(self, pair):
+        """Its pumps, unless the proxy has closed while it connected."""
+        up, down = pair.sockets
+        with self.lock:
+            if self.closed:
+                refuse(up)
+                refuse(down)
+                return
+            self.pairs.append(pair)
+        threading.Thread(target=self.pump, args=(pair, down, up, False), daemon=True).start()
+        threading.Thread(target=self.pump, args=(pair, up, down, True), daemon=True).start()
+
+    def pump(self, pair, src, dst, from_target):
         buf = b""
         try:
             while True:
                 data = src.recv(1 << 18)
-                if not data:
+                if not data or pair.broken:
                     break
                 if self.silent:
                     continue
@@ -229,18 +247,29 @@ class Proxy:
                 dst.sendall(data)
         except OSError:
             pass
-        for s in (src, dst):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        self.ended(pair)
+
+    def ended(self, pair):
+        """One of its pumps; only when both have is a number free for another connection."""
+        with self.lock:
+            pair.pumps -= 1
+            last = not pair.pumps
+            if last and pair in self.pairs:
+                self.pairs.remove(pair)
+        for s in pair.sockets:
+            if last:
+                s.close()
+            elif not pair.broken:
+                shut(s, socket.SHUT_RDWR)
 
     def reset(self):
-        with self.lock:
-            pairs, self.pairs = self.pairs, []
-        for pair in pairs:
-            for s in pair:
-                rst(s)
+        with self.lock:  # those that are listed are open
+            for pair in self.pairs:
+                pair.broken = True
+                for s in pair.sockets:
+                    no_linger(s)
+                    shut(s, socket.SHUT_RD)  # its pump sees that, its peer does not
+            self.pairs.clear()
 
     def close(self):
         self.closed = True
@@ -248,13 +277,20 @@ class Proxy:
         self.reset()
 
 
-def rst(sock):
-    """The peer sees a connection reset, the pump threads an error."""
+def shut(sock, how):
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        sock.shutdown(socket.SHUT_RD)
-    except OSError:
+        sock.shutdown(how)
+    except OSError:  # it has ended already
         pass
+
+
+def no_linger(sock):
+    """At its close the peer sees a connection reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def refuse(sock):
+    no_linger(sock)
     sock.close()
 
 
