@@ -338,20 +338,20 @@ class VM:
             if number == self.number:  # else: of one that was given up
                 return status, out.decode(errors="replace")
 
-    def status(self, script, timeout=30):
+    def status(self, script, timeout=90):
         """Run a shell script; its exit status and what it printed, errors too."""
         self.number += 1
         self.port.sendall(b"%d %s\n" % (self.number, base64.b64encode(script.encode())))
         return self.answer(timeout)
 
-    def run(self, script, timeout=30):
+    def run(self, script, timeout=90):
         """The same for a script that must work: what it printed."""
         status, out = self.status(script, timeout)
         if status:
             raise LabError(f"in the guest: {script}: status {status}\n{out}")
         return out
 
-    def json(self, command, timeout=30):
+    def json(self, command, timeout=90):
         """What a command printed as JSON, parsed; what it says on stderr is dropped."""
         out = self.run(command + " 2>/dev/null", timeout)
         try:

@@ -20,7 +20,7 @@ from wire import wait_for  # noqa: E402
 DISK_MIB = 256
 DISCOVERY_NQN = "nqn.2014-08.org.nvmexpress.discovery"
 NO_PATH_TIMEOUT = 25   # s that the gateway holds I/O; a Linux host would wait 30
-PAUSE_MAX = 5          # s that I/O may stand still when one of two paths goes
+PAUSE_MAX = 15         # s that I/O may stand still when one of two paths goes, which is not held
 
 FIO = """fio --output-format=json --disk_util=0 --directory=/mnt --size=24m --direct=1 \
 --ioengine=libaio --rw=randwrite --verify=crc32c --verify_fatal=1 --verify_backlog=64 --serialize_overlap=1 \
@@ -64,7 +64,7 @@ class HostTest(StackTest):
         self.addCleanup(self.show_failure)
 
     def tearDown(self):
-        self.vm.status("killall fio; umount -l /mnt; nvme disconnect-all", 60)
+        self.vm.status("killall fio; umount -l /mnt; nvme disconnect-all")
         super().tearDown()
 
     def run(self, result=None):
@@ -113,7 +113,7 @@ class HostTest(StackTest):
         wait_for(lambda: self.vm.status("test -b /dev/nvme0n1")[0] == 0)
 
     def disconnect(self):
-        out = self.vm.run(f"nvme disconnect -n {GW_NQN}", 60)
+        out = self.vm.run(f"nvme disconnect -n {GW_NQN}")
         self.assertIn("disconnected 1 controller(s)", out)
         wait_for(lambda: not self.show("controller", "list"))
         self.assertEqual(self.vm.run("ls /dev | grep ^nvme").split(), ["nvme-fabrics"])
@@ -130,20 +130,20 @@ class HostTest(StackTest):
     def mkfs(self):
         self.vm.run("mkfs.ext4 -q /dev/nvme0n1 && mount /dev/nvme0n1 /mnt && "
                     "dd if=/dev/urandom of=/run/reference bs=1M count=8 && "
-                    "cp /run/reference /mnt && sync", 60)
+                    "cp /run/reference /mnt && sync")
 
     def fsck(self):
         """What was written is there, read from the device and not from the host's cache."""
         self.vm.run("umount /mnt && e2fsck -f -n /dev/nvme0n1 && echo 3 >/proc/sys/vm/drop_caches && "
                     "mount -o ro /dev/nvme0n1 /mnt && cmp /run/reference /mnt/reference && "
-                    "umount /mnt", 60)
+                    "umount /mnt")
 
     def fio(self, seconds):
         return self.vm.spawn(FIO.format(seconds=seconds))
 
     def fio_done(self, fio, pause_max):
         """It ended well: nothing lost, nothing wrong, and no I/O took longer than that."""
-        jobs = fio_jobs(*fio.wait(90))
+        jobs = fio_jobs(*fio.wait(240))
         for job in jobs:
             self.assertGreater(job["read"]["total_ios"], 0, "nothing was verified")
         pause = max(job[way]["lat_ns"]["max"] for job in jobs for way in ("read", "write")) / 1e9
@@ -356,7 +356,7 @@ class Linux(HostTest):
             time.sleep(gap)
             self.start_gateway(manager)
             wait_for(self.live)
-        self.fio_done(fio, 12)
+        self.fio_done(fio, 20)
         self.fsck()
         self.disconnect()
 

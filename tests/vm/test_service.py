@@ -126,8 +126,9 @@ class Appliance(StackTest):
                     "systemctl enable --now nvmegwd.socket && systemctl start nvmegwd", PATIENCE)
         self.wait_for_paths("a", "b")
         self.assertEqual(self.vm.run("ps -o user= -C nvmegwd").strip(), "nvmegw")
-        self.vm.run(f"nvme connect -t tcp -a 127.0.0.1 -s 4420 -n {GW_NQN} --reconnect-delay=1")
-        wait_for(lambda: self.vm.status("test -b /dev/nvme0n1")[0] == 0)
+        self.vm.run(f"nvme connect -t tcp -a 127.0.0.1 -s 4420 -n {GW_NQN} --reconnect-delay=1",
+                    PATIENCE)
+        wait_for(lambda: self.vm.status("test -b /dev/nvme0n1")[0] == 0, PATIENCE)
         self.assertEqual(len(self.nvmegw("controller", "list")), 1)
 
     def pid(self):
@@ -146,7 +147,7 @@ class Appliance(StackTest):
         self.another_process(lambda: self.vm.run(f"dpkg -i {self.deb}", PATIENCE))
 
     def crash(self):
-        self.another_process(lambda: self.vm.run("systemctl kill -s KILL nvmegwd"))
+        self.another_process(lambda: self.vm.run("systemctl kill -s KILL nvmegwd", PATIENCE))
 
     def replace_a_back_end(self):
         """The one that goes is cut off only when nothing uses it any more."""
@@ -168,7 +169,7 @@ class Appliance(StackTest):
         self.assertNotIn("denied", errors)
 
     def purge(self):
-        self.vm.run("nvme disconnect-all")
+        self.vm.run("nvme disconnect-all", PATIENCE)
         self.vm.run("DEBIAN_FRONTEND=noninteractive dpkg --purge nvmegw", PATIENCE)
         self.assertEqual(self.is_active(), "inactive")
         self.assertEqual(self.vm.status("test -e /var/lib/nvmegw -o -e /run/nvmegw")[0], 1)
