@@ -304,7 +304,7 @@ class Paths(StackTest):
 
     def start(self, *args):
         """Load for as long as the test lasts; self.stop() ends it: its host saw nothing wrong."""
-        return self.load(self.port, "--size", "8m", "--queues", 2, "--depth", 8, "--time", 120,
+        return self.load(self.port, "--size", "8m", "--queues", 2, "--depth", 8, "--time", 300,
                          *args)
 
     def stop(self, load):
@@ -471,7 +471,7 @@ class Paths(StackTest):
         self.stop(load)
 
     def test_all_that_is_known(self):
-        self.two_paths("failover", persistent_loss=0.2)
+        self.two_paths("failover", persistent_loss=0.2, no_path_timeout=120)
         load = self.start("--rw", "mix", "--rate", 2000)
         wait_for(lambda: self.counts()["a"] > 500)
         path = self.path("a/1")

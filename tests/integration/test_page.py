@@ -78,9 +78,7 @@ class Page(StackTest):
 
     def test_from_well_to_all_lost(self):
         self.stack(no_path_timeout=60)
-        load = self.load(self.ports[2], "--rw", "mix", "--queues", 1, "--depth", 4, "--time", 60)
-        self.addCleanup(load.communicate)
-        self.addCleanup(load.kill)
+        load = self.load(self.ports[2], "--rw", "mix", "--queues", 1, "--depth", 4, "--time", 300)
         b = self.browser
         self.open()
         b.wait_text("#word", "All well")

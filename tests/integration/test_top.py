@@ -98,9 +98,7 @@ class Top(StackTest):
         return screen
 
     def test_batch(self):
-        load = self.load(self.port, "--time", 60)
-        self.addCleanup(load.communicate)
-        self.addCleanup(load.kill)
+        load = self.load(self.port, "--time", 300)
         wait_for(lambda: self.paths()[0]["reads"] > 0)
         out = self.cli("top", "-b", "-n", "2", "-d", "1").stdout
         frames = out.strip().split("\n\nnvmegw top")
