@@ -76,6 +76,16 @@ static void ranges(void **state)
 	assert_int_equal(status_of(command(nvme_cmd_write_zeroes, 0, 65536), 0), LBA_RANGE);
 }
 
+/* All of the namespace, whatever blocks it names besides. */
+static void zeroes_without_bounds(void **state)
+{
+	struct nvme_sqe sqe = command(nvme_cmd_write_zeroes, 0, 1000);
+
+	sqe.cdw12 |= htole32(1u << 23);
+	assert_int_equal(status_of(sqe, 0), NVME_ST_INVALID_FIELD);
+	assert_int_equal(fake_ctrls[1].writes + fake_ctrls[2].writes, 0);
+}
+
 static void lengths(void **state)
 {
 	assert_int_equal(status_of(command(nvme_cmd_read, 0, 8), 4095), SGL_LENGTH);
@@ -655,6 +665,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(reads_and_writes),
 		T(ranges),
+		T(zeroes_without_bounds),
 		T(lengths),
 		T(more_than_mdts),
 		T(namespaces),
