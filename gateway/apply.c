@@ -614,11 +614,11 @@ struct apply *apply_start(struct gateway *gw, const struct gw_config *cfg,
 
 void apply_abandon(struct apply *a)
 {
+	a->abandoned = a->opening;
+	/* The thread reads the configuration, which is not there any more after done(). */
+	if (a->opening)
+		join(a);
 	a->ops->done(a->arg, "the gateway is stopping", json_array());
-	if (!a->opening) {
-		free_apply(a);
-		return;
-	}
-	join(a);
-	a->abandoned = true; /* its message is in the loop, and frees it */
+	if (!a->abandoned)
+		free_apply(a); /* else its message is in the loop, and does that */
 }

@@ -21,12 +21,13 @@
 #define PATIENCE  (20 * NSEC_PER_SEC)
 #define TICK_US	  200
 /* An apply looks every 10 ms whether it is done: so many ticks are several looks. */
-#define TICKS 250
+#define TICKS	250
+#define SLOW_US 100000
 
 /* ---- instead of libc's ---- */
 
 static _Atomic uint64_t skew; /* ns that have passed without anybody waiting */
-static atomic_bool disk_hangs;
+static atomic_bool disk_hangs, disk_is_slow, is_syncing;
 
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
@@ -40,6 +41,11 @@ int fsync(int fd)
 {
 	while (atomic_load(&disk_hangs))
 		usleep(TICK_US);
+	if (atomic_load(&disk_is_slow)) {
+		atomic_store(&is_syncing, true);
+		usleep(SLOW_US);
+		atomic_store(&is_syncing, false);
+	}
 	return (int)syscall(SYS_fsync, fd);
 }
 
@@ -78,6 +84,7 @@ static void defaults(void)
 	memset(&namespace, 0, sizeof(namespace));
 	atomic_store(&skew, 0);
 	atomic_store(&disk_hangs, false);
+	atomic_store(&disk_is_slow, false);
 	strcpy(folder, "/tmp/test_apply.XXXXXX");
 	assert_non_null(mkdtemp(folder));
 	next = gw_cfg;
@@ -129,6 +136,7 @@ static int teardown(void **state)
 	char command[128];
 
 	atomic_store(&disk_hangs, false);
+	atomic_store(&disk_is_slow, false);
 	gw_end();
 	snprintf(command, sizeof(command), "rm -r %s", folder);
 	assert_int_equal(system(command), 0);
@@ -433,6 +441,62 @@ static void ends_while_a_subsystem_goes(void **state)
 	assert_false(TAILQ_EMPTY(&gw->leaving));
 }
 
+/* ---- the end of the gateway ---- */
+
+/* A configuration that is gone when its apply is done, like one that has been read from a file. */
+struct short_lived {
+	struct gw_config cfg;
+	struct subsys_cfg subsystems[2];
+	struct upstream_cfg file;
+};
+
+static void free_config(void *arg, const char *why, json_t *notes)
+{
+	assert_string_equal(why, "the gateway is stopping");
+	assert_false(atomic_load(&is_syncing));
+	json_decref(notes);
+	free(arg);
+	done.times++;
+}
+
+static void set_file(struct upstream_cfg *up)
+{
+	snprintf(up->file_path, sizeof(up->file_path), "%s/disk", folder);
+	up->file = (struct file_ns_config){
+		.path = up->file_path,
+		.subnqn = OTHER_NQN,
+		.cntlid = 1,
+		.block_size = 512,
+		.size = 1 << 20,
+		.ana_state = NVME_ANA_STATE_OPTIMIZED,
+	};
+	up->is_file = true;
+}
+
+static void ends_while_files_are_opened(void **state)
+{
+	static const struct apply_ops ops = {.taken = on_taken, .done = free_config};
+	struct short_lived *s = malloc(sizeof(*s));
+	struct apply *a;
+
+	assert_non_null(s);
+	subsystems[0].nr_upstreams = 2;
+	*s = (struct short_lived){next, {subsystems[0], subsystems[1]}, others[0]};
+	set_file(&s->file);
+	s->subsystems[1].upstreams = &s->file;
+	s->subsystems[1].nr_upstreams = 1;
+	s->cfg.subsystems = s->subsystems;
+	s->cfg.nr_subsystems = 2;
+	atomic_store(&disk_is_slow, true);
+	a = apply_start(gw, &s->cfg, &ops, s);
+	while (!atomic_load(&is_syncing))
+		usleep(TICK_US);
+	apply_abandon(a);
+	assert_int_equal(done.times, 1);
+	gw_spin(1);
+	assert_null(other());
+}
+
 /* ---- all ---- */
 
 #define TEST(name, how) cmocka_unit_test_setup_teardown(name, how, teardown)
@@ -451,6 +515,7 @@ int main(void)
 		TEST(subsystem_that_has_gone, setup_two),
 		TEST(subsystem_that_does_not_go, setup_two),
 		TEST(ends_while_a_subsystem_goes, setup_two),
+		TEST(ends_while_files_are_opened, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
