@@ -135,20 +135,10 @@ void admin_complete(struct controller *c, struct request *req, uint16_t status)
 
 #define RETRY_LATER (10 * NSEC_PER_MSEC)
 
-static bool is_starved(const struct request *req)
-{
-	return req->complete_arg == &((struct host_queue *)req->tgt->priv)->gw->starved;
-}
-
-/* Commands of the queue that may hold memory, besides @req. */
+/* Commands of the queue that hold memory or are about to, besides the one that is looked at. */
 static unsigned holders(const struct host_queue *q)
 {
-	unsigned n = q->qp->inflight + q->qp->left - 1 - (q->ctrl ? q->ctrl->nr_aers : 0);
-	const struct request *other;
-
-	TAILQ_FOREACH(other, &q->qp->requests, tgt_link)
-		n -= is_starved(other);
-	return n;
+	return q->qp->inflight + q->qp->left - 1 - q->nr_postponed - q->ctrl->nr_aers;
 }
 
 static bool may_take(const struct host_queue *q, uint32_t len)
@@ -156,22 +146,18 @@ static bool may_take(const struct host_queue *q, uint32_t len)
 	const struct pool *pool = loop_pool(q->gw->control);
 	unsigned segments = (len + SEG_SIZE - 1) >> SEG_SHIFT, before = holders(q);
 
-	if (before >= CTRL_ADMIN_COMMANDS)
+	/* And none before those that wait already. */
+	if (before >= CTRL_ADMIN_COMMANDS || (q->nr_postponed && !q->gw->retrying))
 		return false;
 	return segments <= 1 || (!before && segments <= CTRL_ADMIN_SEGMENTS) ||
 	       pool_free_segments(pool) >= q->gw->reserved_segments + segments;
 }
 
-static void wait_in_line(struct host_queue *q, struct request *req)
-{
-	req->complete_arg = &q->gw->starved;
-	TAILQ_INSERT_TAIL(&q->gw->starved, req, link);
-}
-
 /* Waits for what a pool that is empty now lacks. */
 static void starve(struct host_queue *q, struct request *req)
 {
-	wait_in_line(q, req);
+	req->complete_arg = &q->gw->starved;
+	TAILQ_INSERT_TAIL(&q->gw->starved, req, link);
 	pool_wait(loop_pool(q->gw->control), &q->gw->buffers);
 }
 
@@ -180,11 +166,31 @@ static void postpone(struct host_queue *q, struct request *req)
 {
 	struct gateway *gw = q->gw;
 
-	wait_in_line(q, req);
+	/* One that is retried is older than those. */
+	if (gw->retrying)
+		TAILQ_INSERT_HEAD(&q->postponed, req, link);
+	else
+		TAILQ_INSERT_TAIL(&q->postponed, req, link);
+	q->nr_postponed++;
+	if (!q->in_line) {
+		q->in_line = true;
+		TAILQ_INSERT_TAIL(&gw->line, q, line);
+	}
 	if (gw->retrying)
 		loop_timer_arm(&gw->retry_later, RETRY_LATER);
 	else
 		loop_hook_queue(gw->control, &gw->retry_soon);
+}
+
+static struct request *next_postponed(struct host_queue *q)
+{
+	struct request *req = TAILQ_FIRST(&q->postponed);
+
+	if (req) {
+		TAILQ_REMOVE(&q->postponed, req, link);
+		q->nr_postponed--;
+	}
+	return req;
 }
 
 /* Makes room for @len bytes to send: 0, a status, or ADMIN_LATER when it has to wait. */
@@ -273,7 +279,7 @@ void admin_data_ready(struct host_queue *q, struct request *req)
 	dispatch(q, req);
 }
 
-static void retry(void *arg)
+static void retry_starved(void *arg)
 {
 	TAILQ_HEAD(, request) now = TAILQ_HEAD_INITIALIZER(now);
 	struct gateway *gw = arg;
@@ -290,27 +296,64 @@ static void retry(void *arg)
 	gw->retrying = false;
 }
 
+/*
+ * One after the other, until one has to wait on: a host that takes no answers costs a look at one
+ * command, however many it has sent.
+ */
+static void retry_queue(struct host_queue *q)
+{
+	struct request *req;
+
+	while ((req = next_postponed(q))) {
+		dispatch(q, req);
+		if (TAILQ_FIRST(&q->postponed) == req)
+			break;
+	}
+}
+
+static void retry_postponed(void *arg)
+{
+	TAILQ_HEAD(, host_queue) now = TAILQ_HEAD_INITIALIZER(now);
+	struct gateway *gw = arg;
+	struct host_queue *q;
+
+	gw->retrying = true;
+	TAILQ_CONCAT(&now, &gw->line, line);
+	while ((q = TAILQ_FIRST(&now))) {
+		TAILQ_REMOVE(&now, q, line);
+		q->in_line = false;
+		retry_queue(q);
+	}
+	gw->retrying = false;
+}
+
 void admin_closed(struct host_queue *q)
 {
+	const uint16_t status = NVME_STATUS(0, NVME_SC_ABORT_QUEUE);
 	struct request *req, *next;
 
 	if (q->ctrl)
 		aer_reset(q->ctrl);
+	if (q->in_line)
+		TAILQ_REMOVE(&q->gw->line, q, line);
+	while ((req = next_postponed(q)))
+		tgt_complete_status(req, status);
 	for (req = TAILQ_FIRST(&q->qp->requests); req; req = next) {
 		next = TAILQ_NEXT(req, tgt_link);
-		if (!is_starved(req))
+		if (req->complete_arg != &q->gw->starved)
 			continue;
 		TAILQ_REMOVE(&q->gw->starved, req, link);
-		tgt_complete_status(req, NVME_STATUS(0, NVME_SC_ABORT_QUEUE));
+		tgt_complete_status(req, status);
 	}
 }
 
 void admin_init(struct gateway *gw)
 {
 	TAILQ_INIT(&gw->starved);
-	gw->buffers = (struct pool_waiter){.fn = retry, .arg = gw};
-	loop_hook_init(&gw->retry_soon, retry, gw);
-	loop_timer_init(&gw->retry_later, gw->control, retry, gw);
+	TAILQ_INIT(&gw->line);
+	gw->buffers = (struct pool_waiter){.fn = retry_starved, .arg = gw};
+	loop_hook_init(&gw->retry_soon, retry_postponed, gw);
+	loop_timer_init(&gw->retry_later, gw->control, retry_postponed, gw);
 }
 
 void admin_fini(struct gateway *gw)

@@ -439,6 +439,7 @@ static void on_opened(struct tgt_qpair *qp)
 	q->refs = 1;
 	q->peer = qp->peer;
 	q->local = qp->local;
+	TAILQ_INIT(&q->postponed);
 	qp->priv = q;
 	if (qp->home)
 		place(q, worker_of(q->gw, qp->home));

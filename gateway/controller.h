@@ -54,6 +54,12 @@ struct host_queue {
 	bool closing;	      /* control has asked for the end */
 	struct tgt_qpair *qp; /* NULL: control knows that it has gone */
 
+	/* admin commands that wait for the host to take the answers to earlier ones */
+	TAILQ_HEAD(, request) postponed;
+	unsigned nr_postponed;
+	bool in_line; /* of gateway.line, or it has none */
+	TAILQ_ENTRY(host_queue) line;
+
 	/* of the loop that has the connection */
 	bool closed;
 	bool disconnected; /* Disconnect was accepted */

@@ -63,8 +63,9 @@ struct gateway {
 	/* connections without a successful Connect */
 	TAILQ_HEAD(, host_queue) strangers;
 	unsigned nr_strangers;
-	/* admin commands that wait for data buffers */
+	/* admin commands that wait for data buffers; queues with some that wait for their host */
 	TAILQ_HEAD(, request) starved;
+	TAILQ_HEAD(, host_queue) line;
 	struct pool_waiter buffers;
 	struct loop_hook retry_soon;
 	struct loop_timer retry_later;

@@ -635,6 +635,110 @@ static void admin_bursts_do_not_wait(void **state)
 	assert_int_equal(answered(cid, 31), 31);
 }
 
+static struct host_queue *admin_queue(void)
+{
+	return host_ctrl(admin)->admin;
+}
+
+static void postponed_are(unsigned n)
+{
+	const struct host_queue *q = admin_queue();
+	const struct request *req;
+	unsigned found = 0;
+
+	TAILQ_FOREACH(req, &q->postponed, link)
+		found++;
+	assert_int_equal(found, n);
+	assert_int_equal(q->nr_postponed, n);
+	assert_int_equal(TAILQ_FIRST(&gw->line) == q, n != 0);
+}
+
+/* A host that takes no answers has as many commands looked at as any other: one. */
+static void admin_commands_wait_in_line(void **state)
+{
+	struct nvme_sqe sqe = {
+		.opcode = nvme_admin_identify,
+		.cdw10 = htole32(NVME_IDENTIFY_CNS_CTRL),
+	};
+	struct request *req;
+	uint16_t cid[121];
+
+	host_deaf = true;
+	for (unsigned n = 0; n < 120; n++)
+		cid[n] = host_send(admin, &sqe, NULL, 4096);
+	postponed_are(120 - CTRL_ADMIN_COMMANDS);
+	/* Who looks at one of these answers it. */
+	req = TAILQ_FIRST(&admin_queue()->postponed);
+	while ((req = TAILQ_NEXT(req, link)))
+		req->sqe.opcode = 0xff;
+	spin_ms(40);
+	assert_int_equal(answered(cid, 120), CTRL_ADMIN_COMMANDS);
+	postponed_are(120 - CTRL_ADMIN_COMMANDS);
+	/* There is room for one that comes now, but not before the others. */
+	host_hear(admin);
+	cid[120] = host_send(admin, &sqe, NULL, 4096);
+	assert_false(host_answer(cid[120])->there);
+	postponed_are(121 - CTRL_ADMIN_COMMANDS);
+	host_deaf = false;
+	for (unsigned i = 0; i < 100 && answered(cid, 121) < 121; i++)
+		spin_ms(10);
+	assert_int_equal(answered(cid, 121), 121);
+	assert_int_equal(host_answer(cid[120])->status, 0);
+	postponed_are(0);
+}
+
+/* Nor does one that needs more than there is at present wait for ever. */
+static void admin_big_one_has_its_turn(void **state)
+{
+	struct nvme_sqe big = {
+		.opcode = nvme_admin_get_log_page,
+		.nsid = htole32(NVME_NSID_ALL),
+		.cdw10 = htole32((36880u / 4 - 1) << 16 | NVME_LOG_LID_ANA),
+	};
+	struct nvme_sqe small = {
+		.opcode = nvme_admin_identify,
+		.cdw10 = htole32(NVME_IDENTIFY_CNS_CTRL),
+	};
+	unsigned reserved = gw->reserved_segments;
+	uint16_t cid[3];
+
+	gw->reserved_segments = pool_total_segments(loop_pool(gw->control));
+	host_deaf = true;
+	cid[0] = host_send(admin, &small, NULL, 4096);
+	cid[1] = host_send(admin, &big, NULL, 36880);
+	cid[2] = host_send(admin, &small, NULL, 4096);
+	spin_ms(20);
+	assert_int_equal(answered(cid, 3), 1);
+	postponed_are(2);
+	host_hear(admin);
+	for (unsigned i = 0; i < 100 && answered(cid, 3) < 3; i++)
+		spin_ms(10);
+	assert_int_equal(answered(cid, 3), 3);
+	assert_int_equal(host_answer(cid[1])->status, 0);
+	postponed_are(0);
+	host_deaf = false;
+	host_hear(admin);
+	gw->reserved_segments = reserved;
+}
+
+static void admin_queue_goes_with_those_that_wait(void **state)
+{
+	struct nvme_sqe sqe = {
+		.opcode = nvme_admin_identify,
+		.cdw10 = htole32(NVME_IDENTIFY_CNS_CTRL),
+	};
+	uint16_t cid[20];
+
+	host_deaf = true;
+	for (unsigned n = 0; n < 20; n++)
+		cid[n] = host_send(admin, &sqe, NULL, 4096);
+	postponed_are(20 - CTRL_ADMIN_COMMANDS);
+	host_deaf = false;
+	host_close(admin);
+	assert_int_equal(answered(cid, 20), 20);
+	assert_true(TAILQ_EMPTY(&gw->line));
+}
+
 /* However much hosts have of control's pool. */
 static void upstreams_do_without_the_hosts_pool(void **state)
 {
@@ -693,6 +797,9 @@ int main(void)
 		T(admin_waits_for_buffers),
 		T_WITH(admin_memory_is_shared, setup_shared),
 		T(admin_bursts_do_not_wait),
+		T(admin_commands_wait_in_line),
+		T(admin_big_one_has_its_turn),
+		T(admin_queue_goes_with_those_that_wait),
 		T(upstreams_do_without_the_hosts_pool),
 	};
 
