@@ -44,6 +44,9 @@ static void deliver(struct controller *c)
 		if (!(c->aen_pending & 1u << i))
 			continue;
 		c->aen_pending &= ~(1u << i);
+		/* It may not want to be told any more. */
+		if (!(c->aen_config & events[i].config))
+			continue;
 		c->aen_masked |= 1u << i;
 		req = take(c, TAILQ_FIRST(&c->aers));
 		req->cqe.result = htole32(NVME_AER_NOTICE | (uint32_t)events[i].info << 8 |

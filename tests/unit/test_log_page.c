@@ -322,6 +322,26 @@ static void events_not_asked_for(void **state)
 	assert_false(host_answer(cid)->there);
 }
 
+static void events_not_asked_for_any_more(void **state)
+{
+	struct head *h = TAILQ_FIRST(&gw_ss->mp->heads);
+	uint16_t cid;
+
+	set_events(NVME_AEN_ANA_CHANGE | NVME_AEN_NS_ATTR);
+	subsystem_events.head_ana_changed(gw_ss, h);
+	more_namespaces();
+	set_events(NVME_AEN_NS_ATTR);
+	cid = send_aer();
+	assert_true(host_answer(cid)->there);
+	assert_int_equal(host_answer(cid)->result, NS_EVENT);
+	cid = send_aer();
+	assert_false(host_answer(cid)->there);
+	set_events(NVME_AEN_ANA_CHANGE | NVME_AEN_NS_ATTR);
+	subsystem_events.head_ana_changed(gw_ss, h);
+	assert_true(host_answer(cid)->there);
+	assert_int_equal(host_answer(cid)->result, ANA_EVENT);
+}
+
 static void masked_until_the_log_is_read(void **state)
 {
 	struct head *h = TAILQ_FIRST(&gw_ss->mp->heads);
@@ -484,6 +504,7 @@ int main(void)
 		T(ana_event_comes_before_namespace_event),
 		T(events_wait_for_a_request),
 		T(events_not_asked_for),
+		T(events_not_asked_for_any_more),
 		T(masked_until_the_log_is_read),
 		T(path_loss_is_an_ana_event),
 		T(too_many_requests_for_events),
