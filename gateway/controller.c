@@ -214,7 +214,7 @@ static void enable(struct controller *c)
 static void reset_done(struct controller *c)
 {
 	c->resetting = false;
-	c->csts = 0;
+	c->csts &= CSTS_SHST_MASK; /* a shutdown asked for with the reset may be through already */
 }
 
 /* RDY is cleared when the last I/O queue has gone. */

@@ -472,6 +472,32 @@ static void shutdown_that_fails_is_over(void **state)
 	assert_int_equal(shutdown_status(admin), NVME_CSTS_SHST_CMPLT);
 }
 
+static int setup_empty(void **state)
+{
+	gw_defaults();
+	fake_ctrls[1].ns[1].present = fake_ctrls[2].ns[1].present = false;
+	gw_start(0);
+	gw_spin(50);
+	return 0;
+}
+
+/* With nothing to be flushed it is through before the I/O queue has gone. */
+static void shutdown_with_a_reset(void **state)
+{
+	struct tgt_qpair *admin = host_controller(FAKE_GW_NQN);
+
+	host_io_queue(admin, 1);
+	host_property_set(admin, NVMF_PROP_CC,
+			  (HOST_CC_ENABLE & ~1u) | NVME_CC_SHN_NORMAL << NVME_CC_SHN_SHIFT);
+	assert_true(host_ctrl(admin)->resetting);
+	assert_int_equal(shutdown_status(admin), NVME_CSTS_SHST_CMPLT);
+	gw_spin(10);
+	assert_int_equal(host_property_get(admin, NVMF_PROP_CSTS, 0)->result,
+			 NVME_CSTS_SHST_CMPLT << NVME_CSTS_SHST_SHIFT);
+	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE);
+	assert_int_equal(host_property_get(admin, NVMF_PROP_CSTS, 0)->result, NVME_CSTS_READY);
+}
+
 static void shutdown_that_nobody_waits_for(void **state)
 {
 	struct tgt_qpair *admin;
@@ -639,6 +665,7 @@ int main(void)
 		T(shutdowns_share_their_flushes),
 		T(abrupt_shutdown_completes_at_once),
 		T(shutdown_that_fails_is_over),
+		T_WITH(shutdown_with_a_reset, setup_empty),
 		T(shutdown_that_nobody_waits_for),
 		T(shutdown_at_the_end),
 		T(disconnect),
