@@ -224,6 +224,7 @@ static void reset(struct controller *c)
 	c->resetting = true;
 	aer_reset(c);
 	memset(c->changed_ns, 0, sizeof(c->changed_ns));
+	memset(c->listed_ns, 0, sizeof(c->listed_ns));
 	default_features(c);
 	for (unsigned i = 1; i <= c->max_io_queues; i++)
 		if (c->queues[i])

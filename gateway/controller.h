@@ -28,6 +28,7 @@
 /* Data segments for admin commands that each host is sure to get (see admin.c) */
 #define CTRL_ADMIN_COMMANDS 8u /* commands with one segment each, */
 #define CTRL_ADMIN_SEGMENTS 4u /* or one with as many as the ANA log needs before those */
+#define CTRL_NS_WORDS	    (SUBSYS_MAX_NSID / 64 + 1)
 #define CSTS_SHST_MASK	    (3u << NVME_CSTS_SHST_SHIFT)
 #define CSTS_SHST_OCCURRING ((uint32_t)NVME_CSTS_SHST_OCCUR << NVME_CSTS_SHST_SHIFT)
 #define CSTS_SHST_DONE	    ((uint32_t)NVME_CSTS_SHST_CMPLT << NVME_CSTS_SHST_SHIFT)
@@ -112,9 +113,10 @@ struct controller {
 	/* asynchronous events */
 	TAILQ_HEAD(, request) aers;
 	unsigned nr_aers;
-	uint8_t aen_pending;			       /* bit set by enum aen */
-	uint8_t aen_masked;			       /* until the log page is read */
-	uint64_t changed_ns[SUBSYS_MAX_NSID / 64 + 1]; /* by NSID, bit set */
+	uint8_t aen_pending; /* bit set by enum aen */
+	uint8_t aen_masked;  /* until the log page is read */
+	/* bit sets by NSID: what is new, and what is in the list that the host reads */
+	uint64_t changed_ns[CTRL_NS_WORDS], listed_ns[CTRL_NS_WORDS];
 
 	unsigned nr_aborts; /* being carried out */
 	unsigned nr_ccrs;   /* the same */

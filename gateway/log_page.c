@@ -95,15 +95,39 @@ static void log_firmware(struct controller *c, struct log_out *o, uint8_t lsp)
 
 /* ---- changed namespaces ---- */
 
+static bool is_listed(const struct controller *c, uint32_t nsid)
+{
+	return c->listed_ns[nsid / 64] & 1ull << nsid % 64;
+}
+
+/*
+ * A host may read the list in pieces, which have to be of one: what changes after its start has
+ * been read is in the next one.
+ */
 static void log_changed_ns(struct controller *c, struct log_out *o, uint8_t lsp)
 {
 	uint32_t list[SUBSYS_MAX_NSID] = {0};
 	unsigned n = 0;
 
+	for (unsigned i = 0; !o->from && i < CTRL_NS_WORDS; i++) {
+		c->listed_ns[i] |= c->changed_ns[i];
+		c->changed_ns[i] = 0;
+	}
 	for (uint32_t nsid = 1; nsid <= SUBSYS_MAX_NSID; nsid++)
-		if (c->changed_ns[nsid / 64] & 1ull << nsid % 64)
+		if (is_listed(c, nsid))
 			list[n++] = htole32(nsid);
 	log_put(o, list, sizeof(list));
+}
+
+static void clear_changed_ns(struct controller *c)
+{
+	bool more = false;
+
+	memset(c->listed_ns, 0, sizeof(c->listed_ns));
+	for (unsigned i = 0; i < CTRL_NS_WORDS; i++)
+		more |= c->changed_ns[i];
+	if (more)
+		aer_raise(c, AEN_NS);
 }
 
 /* ---- commands supported and effects ---- */
@@ -217,9 +241,9 @@ static uint16_t check(const struct controller *c, const struct nvme_sqe *sqe, ui
 /* Reading a page whole or in part, without RAE, clears the events that point to it. */
 static void clear_events(struct controller *c, uint8_t lid)
 {
-	if (lid == NVME_LOG_LID_CHANGED_NS)
-		memset(c->changed_ns, 0, sizeof(c->changed_ns));
 	aer_log_read(c, lid);
+	if (lid == NVME_LOG_LID_CHANGED_NS)
+		clear_changed_ns(c);
 }
 
 uint16_t log_page_run(struct controller *c, struct request *req)

@@ -285,6 +285,50 @@ static void cleared_by_reading(void **state)
 	assert_int_equal(list[0], 0);
 }
 
+static const uint32_t *changed_ns(uint64_t offset, uint32_t len, bool rae)
+{
+	return (const void *)host_log(admin, NVME_LOG_LID_CHANGED_NS, offset, len, rae)->data;
+}
+
+/* What changes between two of them is told after the last. */
+static void changed_namespaces_in_pieces(void **state)
+{
+	struct head *low = TAILQ_FIRST(&gw_ss->mp->heads);
+	uint32_t nsid[2];
+	uint16_t cid[3];
+
+	set_events(NVME_AEN_NS_ATTR);
+	for (unsigned i = 0; i < 3; i++)
+		cid[i] = send_aer();
+	more_namespaces();
+	assert_true(host_answer(cid[0])->there);
+	nsid[0] = changed_ns(0, 4, true)[0];
+	subsystem_events.head_changed(gw_ss, low);
+	nsid[1] = changed_ns(4, 4, true)[0];
+	assert_true(low->nsid < nsid[0]);
+	assert_true(nsid[0] < nsid[1]);
+	/* Also one that is in the list: the host may have looked at it before. */
+	subsystem_events.head_changed(gw_ss, mp_subsys_head(gw_ss->mp, nsid[0]));
+	assert_false(host_answer(cid[1])->there);
+	assert_int_equal(changed_ns(8, 4088, false)[0], 0);
+	assert_true(host_answer(cid[1])->there);
+	assert_int_equal(host_answer(cid[1])->result, NS_EVENT);
+	assert_int_equal(changed_ns(0, 4096, true)[0], low->nsid);
+	assert_int_equal(changed_ns(0, 4096, false)[1], nsid[0]);
+	assert_int_equal(changed_ns(0, 4096, false)[0], 0);
+	assert_false(host_answer(cid[2])->there);
+}
+
+static void reset_clears_changed_namespaces(void **state)
+{
+	more_namespaces();
+	assert_int_not_equal(changed_ns(0, 4096, true)[0], 0);
+	subsystem_events.head_changed(gw_ss, TAILQ_FIRST(&gw_ss->mp->heads));
+	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE & ~1u);
+	host_property_set(admin, NVMF_PROP_CC, HOST_CC_ENABLE);
+	assert_int_equal(changed_ns(0, 4096, true)[0], 0);
+}
+
 /* ---- events ---- */
 
 static void ana_event_comes_before_namespace_event(void **state)
@@ -501,6 +545,8 @@ int main(void)
 		T(ana_log_groups_only),
 		T(offsets_give_the_same_bytes),
 		T(cleared_by_reading),
+		T(changed_namespaces_in_pieces),
+		T(reset_clears_changed_namespaces),
 		T(ana_event_comes_before_namespace_event),
 		T(events_wait_for_a_request),
 		T(events_not_asked_for),
