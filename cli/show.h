@@ -42,6 +42,8 @@ void show_subsystems(const json_t *result);
 void show_controller(const json_t *result);
 void show_controller_disconnect(const json_t *result);
 
+/* Whether an upstream is connected, by the members named so; @live says that it is. */
+void show_connection(const json_t *of, const char *state, const char *reason, const char *live);
 /* Of rows with "paths" and "usable_paths". */
 enum colour show_paths_colour(const json_t *row);
 /* Of paths. */

@@ -55,7 +55,10 @@ void show_controller(const json_t *result)
 
 void show_controller_disconnect(const json_t *result)
 {
-	printf("controller %d of %s is disconnected; its host may come back: \"nvmegw host deny\" "
-	       "keeps it off\n",
-	       (int)number_of(result, "cntlid"), text_of(result, "subsystem"));
+	printf("controller %d of %s ", (int)number_of(result, "cntlid"),
+	       text_of(result, "subsystem"));
+	if (says(result, "state", "ending"))
+		puts("has not ended yet: its connections are being closed");
+	else
+		puts("is disconnected; its host may come back: \"nvmegw host deny\" keeps it off");
 }

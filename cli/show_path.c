@@ -229,7 +229,8 @@ void show_path_reset(const json_t *result)
 {
 	printf("upstream ");
 	text_print(text_of(result, "upstream"), COLOUR_NONE, 0, false);
-	printf(" is connected anew\n");
+	show_connection(result, "upstream_state", "upstream_reason", "connected anew");
+	putchar('\n');
 	show_whether_any(result);
 }
 

@@ -72,6 +72,18 @@ void show_upstream(const json_t *result)
 	show_paths(json_object_get(result, "path_list"));
 }
 
+void show_connection(const json_t *of, const char *state, const char *reason, const char *live)
+{
+	if (says(of, state, "live")) {
+		printf(" is %s", live);
+	} else if (says(of, state, "connecting")) {
+		printf(" is not connected yet");
+	} else {
+		printf(" is %s: ", text_of(of, state));
+		text_print(text_of(of, reason), COLOUR_NONE, 0, false);
+	}
+}
+
 static void print_name(const json_t *result)
 {
 	printf("upstream ");
@@ -80,8 +92,14 @@ static void print_name(const json_t *result)
 
 void show_upstream_connect(const json_t *result)
 {
+	int paths = (int)number_of(result, "paths");
+
 	print_name(result);
-	printf(" is %s\n", text_of(result, "state"));
+	show_connection(result, "state", "reason", "live");
+	if (says(result, "state", "live") && paths)
+		printf(", and %d of %d paths are usable", (int)number_of(result, "usable_paths"),
+		       paths);
+	putchar('\n');
 }
 
 void show_upstream_disconnect(const json_t *result)

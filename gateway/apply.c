@@ -13,13 +13,12 @@
 #include "gateway/listener.h"
 #include "gateway/rpc_show.h"
 #include "gateway/rpc_value.h"
+#include "gateway/settle.h"
 #include "gateway/subsys_cfg.h"
 #include "transport/log.h"
 
-#define LOOK_AGAIN (10 * NSEC_PER_MSEC)
-/* From the start: what takes longer than that is not waited for. */
-#define SETTLE_MAX (6 * NSEC_PER_SEC)
-#define MOVE_MAX   (14 * NSEC_PER_SEC)
+/* From the start, as SETTLE_MAX is. */
+#define MOVE_MAX (14 * NSEC_PER_SEC)
 
 /* A file of an upstream that is new in a subsystem that there is. */
 struct new_file {
@@ -119,37 +118,14 @@ static void next_step(struct apply *a)
 
 static void look_again(struct apply *a)
 {
-	loop_timer_arm(&a->timer, LOOK_AGAIN);
-}
-
-static bool is_settled(const struct upstream *up)
-{
-	const struct path *p;
-
-	if (up->state == UPSTREAM_CONNECTING)
-		return false;
-	TAILQ_FOREACH(p, &up->paths, up_link)
-		if (path_is_passing(p))
-			return false;
-	return true;
-}
-
-/* NULL: live or not, it is known by now, and so are those that it has named. */
-static const struct upstream *unsettled(const struct upstream *up)
-{
-	const struct upstream *u;
-
-	TAILQ_FOREACH(u, &up->ss->upstreams, link)
-		if ((u == up || u->source == up) && !is_settled(u))
-			return u;
-	return NULL;
+	loop_timer_arm(&a->timer, SETTLE_LOOK);
 }
 
 static void settle(struct apply *a)
 {
 	const struct step *s = &a->steps[a->next];
 	const struct upstream *up = upstream_find(s->ss->mp, s->name);
-	const struct upstream *late = up ? unsettled(up) : NULL;
+	const struct upstream *late = up ? upstream_unsettled(up) : NULL;
 
 	if (late && age(a) < SETTLE_MAX) {
 		look_again(a);

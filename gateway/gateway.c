@@ -14,6 +14,7 @@
 #include "gateway/listener.h"
 #include "gateway/live.h"
 #include "gateway/rpc.h"
+#include "gateway/rpc_wait.h"
 #include "gateway/state.h"
 #include "gateway/watchdog.h"
 #include "transport/log.h"
@@ -231,6 +232,7 @@ struct gateway *gateway_new(const struct gw_config *cfg)
 	TAILQ_INIT(&gw->subsystems);
 	TAILQ_INIT(&gw->leaving);
 	TAILQ_INIT(&gw->strangers);
+	TAILQ_INIT(&gw->waits);
 	/* All that can fail comes before anything that would have to be ended in order. */
 	if (!make_loops(gw) || !open_state(gw) || !make_subsystems(gw) || !open_rpc(gw) ||
 	    !open_http(gw) || !listen_all(gw)) {
@@ -251,6 +253,7 @@ void gateway_free(struct gateway *gw)
 
 	http_close(gw->http);
 	rpc_close(gw->rpc);
+	rpc_waits_end(gw);
 	live_free(gw->live);
 	listeners_close(gw);
 	admin_fini(gw);

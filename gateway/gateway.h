@@ -23,6 +23,7 @@ struct host_queue;
 struct http;
 struct live;
 struct rpc;
+struct rpc_wait;
 struct state;
 struct watchdog;
 
@@ -52,6 +53,7 @@ struct gateway {
 	struct events *events;
 	unsigned admin_ios;		/* reads and writes of admins that are out */
 	struct rpc *rpc;		/* control socket; NULL: none */
+	TAILQ_HEAD(, rpc_wait) waits;	/* its requests that are answered later, see rpc_wait.h */
 	struct http *http;		/* status page and metrics; NULL: none */
 	struct gw_listener **listeners; /* in the order of their port IDs */
 	unsigned nr_listeners;

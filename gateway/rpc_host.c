@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gateway/rpc_host.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/rpc_namespace.h"
 #include "gateway/rpc_show.h"
 #include "gateway/rpc_value.h"
+#include "gateway/rpc_wait.h"
 
 static const char *text_of(const json_t *params, const char *name)
 {
@@ -126,15 +128,70 @@ static json_t *get_controller(struct gateway *gw, const json_t *params, struct r
 	return c ? show_controller(c) : NULL;
 }
 
+/* A controller that ends, by what no other one has: a new one may get its ID. */
+struct ending {
+	struct rpc_wait wait;
+	uint64_t cirn;
+};
+
+static const struct controller *look_for_ending(const struct subsystem *ss, uint64_t cirn)
+{
+	const struct controller *c;
+
+	TAILQ_FOREACH(c, &ss->controllers, link)
+		if (c->ident.cirn == cirn)
+			return c;
+	return NULL;
+}
+
+static const struct controller *find_ending(const struct ending *e)
+{
+	const struct gateway *gw = e->wait.gw;
+	const struct controller *c = look_for_ending(&gw->discovery, e->cirn);
+	const struct subsystem *ss;
+
+	TAILQ_FOREACH(ss, &gw->subsystems, link)
+		if (!c)
+			c = look_for_ending(ss, e->cirn);
+	TAILQ_FOREACH(ss, &gw->leaving, link)
+		if (!c)
+			c = look_for_ending(ss, e->cirn);
+	return c;
+}
+
+static bool has_ended(const struct rpc_wait *w)
+{
+	return !find_ending((const struct ending *)w);
+}
+
+static json_t *show_ending(struct rpc_wait *w, struct rpc_error *err)
+{
+	const struct controller *c = find_ending((const struct ending *)w);
+
+	if (c)
+		return show_controller(c);
+	rpc_put_text(w->shown, "state", "ended");
+	rpc_put_u64(w->shown, "io_queues", 0);
+	return json_incref(w->shown);
+}
+
 static json_t *disconnect_controller(struct gateway *gw, const json_t *params,
 				     struct rpc_error *err)
 {
+	static const struct rpc_wait_ops ops = {has_ended, show_ending};
 	struct controller *c = find_controller(gw, params, err);
+	struct ending *e;
 
 	if (!c)
 		return NULL;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		abort();
 	controller_end(c, "disconnected by the administrator");
-	return show_controller(c);
+	e->cirn = c->ident.cirn;
+	e->wait.shown = show_controller(c);
+	rpc_wait(gw, &e->wait, &ops, err);
+	return NULL;
 }
 
 /* ---- the table ---- */

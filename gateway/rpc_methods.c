@@ -144,17 +144,6 @@ static json_t *set_weight(struct gateway *gw, const json_t *params, struct rpc_e
 	return show_path(gw, &p);
 }
 
-static json_t *reset_path(struct gateway *gw, const json_t *params, struct rpc_error *err)
-{
-	struct rpc_path p;
-
-	if (!find_path(gw, params, &p, err))
-		return NULL;
-	log_notice("upstream %s: reset by the administrator", p.up->cfg.name);
-	upstream_reset(p.up);
-	return show_path(gw, &p);
-}
-
 /* ---- namespaces ---- */
 
 static json_t *list_namespaces(struct gateway *gw, const json_t *params, struct rpc_error *err)
@@ -264,7 +253,6 @@ static const struct rpc_method methods[] = {
 	{"path.standby", .call = standby_path},
 	{"path.disable", .call = disable_path},
 	{"path.weight", .call = set_weight},
-	{"path.reset", .call = reset_path},
 	{"namespace.list", .call = list_namespaces},
 	{"namespace.show", .call = get_namespace},
 	{"policy.set", .call = set_policy},

@@ -11,6 +11,8 @@
 #include "gateway/rpc_path.h"
 #include "gateway/rpc_show.h"
 #include "gateway/rpc_value.h"
+#include "gateway/rpc_wait.h"
+#include "gateway/settle.h"
 #include "transport/log.h"
 
 /* Answers come within the time that clients wait for one. */
@@ -106,8 +108,52 @@ static json_t *get_upstream(struct gateway *gw, const json_t *params, struct rpc
 
 /* ---- connecting ---- */
 
+/* What is about to connect, and of its paths the one that was asked for. */
+struct connecting {
+	struct rpc_wait wait;
+	char nqn[NVMF_NQN_MAX + 1], name[MP_NAME_MAX];
+	uint32_t nsid;
+};
+
+static struct upstream *find_connecting(const struct connecting *c, struct subsystem **ss,
+					struct rpc_error *err)
+{
+	return rpc_upstream(c->wait.gw, c->name, c->nqn, ss, err);
+}
+
+static bool is_connected(const struct rpc_wait *w)
+{
+	struct subsystem *ss;
+	struct rpc_error err;
+	const struct upstream *up = find_connecting((const struct connecting *)w, &ss, &err);
+
+	return !up || !upstream_unsettled(up);
+}
+
+static void await_connected(struct subsystem *ss, const struct upstream *up, const struct path *p,
+			    const struct rpc_wait_ops *ops, struct rpc_error *err)
+{
+	struct connecting *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		abort();
+	strcpy(c->nqn, ss->nqn);
+	strcpy(c->name, up->cfg.name);
+	c->nsid = p ? p->nsid : 0;
+	rpc_wait(ss->gw, &c->wait, ops, err);
+}
+
+static json_t *show_connected(struct rpc_wait *w, struct rpc_error *err)
+{
+	struct subsystem *ss;
+	struct upstream *up = find_connecting((struct connecting *)w, &ss, err);
+
+	return up ? show_whole(ss, up) : NULL;
+}
+
 static json_t *connect_upstream(struct gateway *gw, const json_t *params, struct rpc_error *err)
 {
+	static const struct rpc_wait_ops ops = {is_connected, show_connected};
 	struct subsystem *ss;
 	struct upstream *up = find(gw, params, &ss, err);
 
@@ -116,7 +162,37 @@ static json_t *connect_upstream(struct gateway *gw, const json_t *params, struct
 	log_notice("upstream %s: to be connected, says the administrator", up->cfg.name);
 	if (up->state != UPSTREAM_LIVE)
 		upstream_reset(up);
-	return show_whole(ss, up);
+	await_connected(ss, up, NULL, &ops, err);
+	return NULL;
+}
+
+/* The path, or what the upstream shows instead: it may have shown nothing before. */
+static json_t *show_reset(struct rpc_wait *w, struct rpc_error *err)
+{
+	struct connecting *c = (struct connecting *)w;
+	struct rpc_path p = {0};
+	struct path *each;
+
+	p.up = find_connecting(c, &p.ss, err);
+	if (!p.up)
+		return NULL;
+	TAILQ_FOREACH(each, &p.up->paths, up_link)
+		if (!p.path || each->nsid == c->nsid)
+			p.path = each;
+	return show_path(w->gw, &p);
+}
+
+static json_t *reset_path(struct gateway *gw, const json_t *params, struct rpc_error *err)
+{
+	static const struct rpc_wait_ops ops = {is_connected, show_reset};
+	struct rpc_path p;
+
+	if (!rpc_path_find(gw, text_of(params, "path"), text_of(params, "subsystem"), &p, err))
+		return NULL;
+	log_notice("upstream %s: reset by the administrator", p.up->cfg.name);
+	upstream_reset(p.up);
+	await_connected(p.ss, p.up, p.path, &ops, err);
+	return NULL;
 }
 
 /* ---- moving I/O off first ---- */
@@ -209,6 +285,7 @@ const struct rpc_method rpc_upstream_methods[] = {
 	{"upstream.show", .call = get_upstream},
 	{"upstream.connect", .call = connect_upstream},
 	{"upstream.disconnect", .call = disconnect_upstream},
+	{"path.reset", .call = reset_path},
 	{"path.drain", .call = drain_path},
 	{0},
 };

@@ -11,7 +11,8 @@
 struct upstream *rpc_upstream(const struct gateway *gw, const char *name, const char *nqn,
 			      struct subsystem **ss, struct rpc_error *err);
 
-/* upstream.list, .show, .connect, .disconnect and path.drain; end with one without a name */
+/* upstream.list, .show, .connect, .disconnect, path.reset and .drain; end with one without a name
+ */
 extern const struct rpc_method rpc_upstream_methods[];
 
 #endif

@@ -423,7 +423,7 @@ class Paths(StackTest):
     def test_reset_does_not_wait(self):
         self.two_paths("failover")
         self.cli("path", "reset", "b/1")
-        wait_for(lambda: self.usable() == 2)
+        self.assertEqual(self.usable(), 2)
         self.proxy.closed = True
         self.proxy.reset()
         wait_for(lambda: self.path("a/1")["state"] == "down")
@@ -431,10 +431,12 @@ class Paths(StackTest):
         self.assertNotEqual(path["upstream_state"], "live")
         self.assertTrue(path["upstream_reason"])
         self.assertRegex(self.cli("status").stdout, r"\na +127\.")
+        self.assertRegex(self.cli("path", "reset", "a/1").stdout,
+                         r"^upstream a is waiting to reconnect: .")
         self.proxy.closed = False
         self.assertEqual(self.cli("path", "reset", "a/1").stdout,
                          "upstream a is connected anew\n")
-        wait_for(lambda: self.usable() == 2)
+        self.assertEqual(self.usable(), 2)
         self.assertNotIn("LOSSES", self.cli("status").stdout)
 
     def test_fences_are_shown(self):

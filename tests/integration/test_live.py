@@ -646,7 +646,7 @@ class Runtime(LiveTest):
         self.assertEqual(self.show("upstream", "show", "a")["state"], "failed")
         self.assertEqual(self.show("config", "diff")["changes"][0]["what"], "path")
         self.cli("upstream", "connect", "a")
-        wait_for(lambda: self.usable() == 2)
+        self.assertEqual(self.usable(), 2)
         self.assertEqual(self.cli("-o", "csv", "config", "diff").stdout.splitlines()[0],
                          "what,subsystem,name,change,takes")
         self.edit("upstream", "remove", "a")
@@ -665,6 +665,26 @@ class Runtime(LiveTest):
         for words in (("upstream", "add"), ("upstream", "add", "x"), ("upstream", "add", "=x"),
                       ("upstream", "add", "a=1", "a=2"), ("upstream", "remove")):
             self.assertEqual(self.cli(*words, check=False).returncode, 2, words)
+
+    def test_connect(self):
+        """It ends when the paths are in use, or says why they are not."""
+        self.start("a", "b")
+        for _ in range(5):
+            self.cli("upstream", "disconnect", "a")
+            self.assertEqual(self.cli("upstream", "connect", "a").stdout,
+                             "upstream a is live, and 1 of 1 paths are usable\n")
+            self.assertEqual(self.usable(), 2)
+            self.assertEqual(self.cli("path", "reset", "b/1").stdout,
+                             "upstream b is connected anew\n")
+            self.assertEqual(self.usable(), 2)
+        self.cli("upstream", "add", "name=c", "transport=tcp", "traddr=127.0.0.1",
+                 f"trsvcid={self.ports[3]}", "nqn=" + BACK_NQN, "reconnect_delay=60")
+        self.assertRegex(self.cli("upstream", "connect", "c").stdout,
+                         r"^upstream c is waiting to reconnect: .")
+        # One that takes connections and says nothing
+        with socket.create_server(("127.0.0.1", self.ports[3])):
+            self.assertEqual(self.cli("upstream", "connect", "c").stdout,
+                             "upstream c is not connected yet\n")
 
     def test_path_drain(self):
         self.start("a", "b")
@@ -700,7 +720,7 @@ class Runtime(LiveTest):
         h = admin(self.port, GW_NQN)
         cntlid = str(self.show("controller", "list")[0]["cntlid"])
         self.assertIn("host deny", self.cli("controller", "disconnect", cntlid).stdout)
-        wait_for(lambda: not self.show("controller", "list"))
+        self.assertEqual(self.show("controller", "list"), [])
         h.sock.close()
         self.refused("controller", "show", "9", part="controller list")
         self.refused("controller", "show", "70000", part="from 1 to 65535")
