@@ -81,18 +81,7 @@ static void abort_on_control(void *arg)
 	free(m);
 }
 
-static void ask_abort(struct conn *conn, struct request *req)
-{
-	struct abort_msg *m = malloc(sizeof(*m));
-
-	if (!m)
-		abort();
-	req->mp_aborted = true;
-	*m = (struct abort_msg){conn, req->ini_cid};
-	loop_post(conn->mw->control, abort_on_control, m);
-}
-
-/* How long after io_timeout the Abort may take. */
+/* How long the Abort may take. */
 static uint64_t grace(uint64_t io_timeout)
 {
 	return io_timeout / 2 < 5 * NSEC_PER_SEC ? io_timeout / 2 : 5 * NSEC_PER_SEC;
@@ -101,6 +90,26 @@ static uint64_t grace(uint64_t io_timeout)
 uint64_t conn_patience(uint64_t io_timeout)
 {
 	return io_timeout ? io_timeout + grace(io_timeout) : UINT64_MAX;
+}
+
+static void ask_abort(struct conn *conn, struct request *req)
+{
+	struct abort_msg *m = malloc(sizeof(*m));
+
+	if (!m)
+		abort();
+	req->mp_aborted = true;
+	req->mp_due = loop_now(conn->mw->loop) + grace(conn->io_timeout);
+	*m = (struct abort_msg){conn, req->ini_cid};
+	loop_post(conn->mw->control, abort_on_control, m);
+}
+
+/* An Abort has its time from when it was asked for: a worker that got no core may be late with
+ * that.
+ */
+static uint64_t due(const struct conn *conn, const struct request *req)
+{
+	return req->mp_aborted ? req->mp_due : req->submitted + conn->io_timeout;
 }
 
 /* All have the same time, so those in front are the next to be late. */
@@ -113,23 +122,17 @@ static void on_expiry(void *arg)
 	if (!conn->up)
 		return;
 	TAILQ_FOREACH(req, &conn->inflight, link) {
-		uint64_t due = req->submitted + conn->io_timeout;
-
-		if (req->mp_aborted)
-			due += grace(conn->io_timeout);
-		if (due <= now && req->mp_aborted) {
+		if (due(conn, req) <= now && req->mp_aborted) {
 			/* Control closes the qpair as for every other loss; until then `up` keeps
 			 * new commands away. */
 			mark_lost(conn, "an I/O command was not completed within io_timeout, nor "
 					"aborted");
 			return;
 		}
-		if (due <= now) {
+		if (due(conn, req) <= now)
 			ask_abort(conn, req);
-			due += grace(conn->io_timeout);
-		}
-		if (!next || due < next)
-			next = due;
+		if (!next || due(conn, req) < next)
+			next = due(conn, req);
 		if (!req->mp_aborted)
 			break;
 	}

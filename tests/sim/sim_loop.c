@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stands in for transport/loop.c and transport/log.c: the same rules, on virtual time. */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -361,6 +362,7 @@ void loop_timer_arm(struct loop_timer *t, uint64_t ns)
 {
 	struct sim_event *ev;
 
+	assert(ns <= INT64_MAX); /* a difference that has wrapped around */
 	loop_timer_cancel(t);
 	/* As late as the real ones may be. */
 	ev = sim_at(sim_now + ns + sim_between(0, 4 * NSEC_PER_MSEC), t->loop, on_timer, t);

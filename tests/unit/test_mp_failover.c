@@ -368,6 +368,51 @@ static void each_late_command_is_aborted_when_it_is_late(void **state)
 	assert_int_equal(a->losses, 0);
 }
 
+/* The worker gets no core for long: the Abort is late, and has its time all the same. */
+static void a_late_abort_has_its_time(void **state)
+{
+	struct upstream_config quick = {.io_timeout = 2 * NSEC_PER_SEC};
+	struct answer *write;
+
+	a = live_upstream_with(1, &quick);
+	b = live_upstream(2);
+	fake_ctrls[1].stuck = true;
+	write = submit(nvme_cmd_write);
+	pass(NSEC_PER_SEC);
+	sim_stall(world.worker[0]);
+	pass(1900 * NSEC_PER_MSEC);
+	sim_resume(world.worker[0]);
+	pass(800 * NSEC_PER_MSEC);
+	assert_int_equal(fake_ctrls[1].aborts, 1);
+	assert_int_equal(a->losses, 0);
+	pass(400 * NSEC_PER_MSEC);
+	assert_int_equal(a->losses, 1);
+	WAIT_FOR(write->times);
+	assert_int_equal(write->status, 0);
+}
+
+/* The time that the Abort has is over too, and nothing is forgotten. */
+static void the_time_is_watched_after_a_long_stall(void **state)
+{
+	struct upstream_config quick = {.io_timeout = 2 * NSEC_PER_SEC};
+	struct answer *write;
+
+	a = live_upstream_with(1, &quick);
+	b = live_upstream(2);
+	fake_ctrls[1].stuck = true;
+	write = submit(nvme_cmd_write);
+	sim_stall(world.worker[0]);
+	pass(6 * NSEC_PER_SEC);
+	sim_resume(world.worker[0]);
+	pass(900 * NSEC_PER_MSEC);
+	assert_int_equal(fake_ctrls[1].aborts, 1);
+	assert_int_equal(a->losses, 0);
+	pass(300 * NSEC_PER_MSEC);
+	assert_int_equal(a->losses, 1);
+	WAIT_FOR(write->times);
+	assert_int_equal(write->status, 0);
+}
+
 /* ---- Flush ---- */
 
 static void flush_visits_every_dirty_path(void **state)
@@ -535,6 +580,8 @@ int main(void)
 		T(stuck_command_that_cannot_be_aborted_costs_the_association),
 		T(aborts_stay_within_the_limit),
 		T(each_late_command_is_aborted_when_it_is_late),
+		T(a_late_abort_has_its_time),
+		T(the_time_is_watched_after_a_long_stall),
 		T(flush_visits_every_dirty_path),
 		cmocka_unit_test_setup_teardown(flush_covers_all_workers, world_setup_two,
 						world_teardown),
