@@ -55,8 +55,8 @@ void hold_in(struct head_worker *hw, struct request *req);
 void hold_out(struct head_worker *hw, struct request *req);
 /* The view says another time than before. */
 void hold_time_changed(struct head_worker *hw);
-/* Sends what can be sent of what waits. */
-void hold_drain(struct head_worker *hw);
+/* Sends what can be sent of what waits. True: something was, and the head is in mw->starved. */
+bool hold_drain(struct head_worker *hw);
 void hold_fail_all(struct head_worker *hw, uint16_t status);
 
 /* ---- delay.c ---- */

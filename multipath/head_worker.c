@@ -10,16 +10,22 @@
 static void on_kick(void *arg)
 {
 	struct mp_worker *mw = arg;
-	TAILQ_HEAD(, head_worker) now = TAILQ_HEAD_INITIALIZER(now);
+	struct head_worker_list now = TAILQ_HEAD_INITIALIZER(now);
+	struct head_worker_list served = TAILQ_HEAD_INITIALIZER(served);
 	struct head_worker *hw;
 
-	/* Each once: those that have to wait on put themselves back in the list. */
+	/* Each once: those that have to wait on put themselves back in the list. Who got something
+	 * stands behind who did not, or one with enough commands would get all room for ever. */
 	TAILQ_CONCAT(&now, &mw->starved, starved_link);
 	while ((hw = TAILQ_FIRST(&now))) {
 		TAILQ_REMOVE(&now, hw, starved_link);
 		hw->starved = false;
-		hold_drain(hw);
+		if (hold_drain(hw)) {
+			TAILQ_REMOVE(&mw->starved, hw, starved_link);
+			TAILQ_INSERT_TAIL(&served, hw, starved_link);
+		}
 	}
+	TAILQ_CONCAT(&mw->starved, &served, starved_link);
 }
 
 void mp_worker_kick(struct mp_worker *mw)

@@ -99,13 +99,14 @@ void hold_out(struct head_worker *hw, struct request *req)
 	note_held(hw);
 }
 
-void hold_drain(struct head_worker *hw)
+bool hold_drain(struct head_worker *hw)
 {
 	struct request *req;
+	bool served = false;
 
 	hold_note_paths(hw);
 	if (hw->draining || hw->no_path_since)
-		return;
+		return false;
 	hw->draining = true;
 	hw->out++; /* against being freed by the last of them */
 	/* A path can go meanwhile. */
@@ -128,12 +129,16 @@ void hold_drain(struct head_worker *hw)
 			TAILQ_INSERT_HEAD(&hw->waiting, req, link);
 			note_in(hw, req);
 			break;
+		} else {
+			served = true;
 		}
 	}
 	hw->draining = false;
 	hold_note_paths(hw);
+	served = served && hw->starved;
 	hw->out--;
 	head_worker_put(hw);
+	return served;
 }
 
 void hold_fail_all(struct head_worker *hw, uint16_t status)

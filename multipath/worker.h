@@ -125,16 +125,18 @@ struct head_worker {
 	struct head_stats stats;
 };
 
+TAILQ_HEAD(head_worker_list, head_worker);
+
 struct mp_worker {
 	struct mp *mp; /* control's; const parts of it may be read */
 	struct loop *loop, *control;
 	unsigned index;
 	TAILQ_HEAD(, conn) conns;
-	TAILQ_HEAD(, head_worker) starved; /* heads with waiting requests */
-	struct share parked, parked_max;   /* see share.c */
+	struct head_worker_list starved; /* heads with waiting requests */
+	struct share parked, parked_max; /* see share.c */
 	struct loop_hook kick_hook;
-	TAILQ_HEAD(, head_worker) fenced; /* heads with fences */
-	struct request_list lost;	  /* writes whose fences the hook will put up */
+	struct head_worker_list fenced; /* heads with fences */
+	struct request_list lost;	/* writes whose fences the hook will put up */
 	struct loop_hook lost_hook;
 	uint64_t fence_ids;
 };

@@ -356,6 +356,31 @@ static void first_come_first_served(void **state)
 
 /* ---- for room and buffers ---- */
 
+/* However many commands one namespace has, the next room is that of who got none. */
+static void namespaces_take_turns(void **state)
+{
+	struct upstream_config narrow = {.queue_size = 3};
+	struct answer *busy[6], *other, *third;
+
+	fake_ctrls[1].ns[2] = (struct fake_ns){true, 1000, 6, 0, false};
+	fake_ctrls[1].ns[3] = (struct fake_ns){true, 1000, 7, 0, false};
+	up = live_upstream_with(1, &narrow);
+	fake_ctrls[1].latency = NSEC_PER_MSEC;
+	for (unsigned i = 0; i < 6; i++)
+		busy[i] = submit_to(5, nvme_cmd_read);
+	other = submit_to(6, nvme_cmd_read);
+	third = submit_to(7, nvme_cmd_read);
+	for (unsigned turns = 0; turns < 60 && !(other->times && third->times); turns++) {
+		pass(NSEC_PER_MSEC);
+		for (unsigned i = 0; i < 6; i++)
+			if (busy[i]->times)
+				busy[i] = submit_to(5, nvme_cmd_read);
+	}
+	assert_int_equal(other->times, 1);
+	assert_int_equal(third->times, 1);
+	assert_in_range(world.done, 2, 20);
+}
+
 static void full_queue_waits(void **state)
 {
 	struct answer *aborted;
@@ -451,6 +476,7 @@ int main(void)
 		P(persistent_loss_is_told),
 		P(persistent_loss_is_over),
 		T(first_come_first_served),
+		T(namespaces_take_turns),
 		T(full_queue_waits),
 		T(out_of_buffers_waits),
 		T(waiting_ones_end_with_their_host),
