@@ -190,4 +190,5 @@ void conn_returned(struct conn *conn, struct request *req, int error)
 	if (error)
 		conn->up = false; /* the qpair is on its way down: what comes back now goes
 				     elsewhere */
+	mp_worker_kick(conn->mw);
 }

@@ -433,5 +433,4 @@ static void on_done(struct request *req, int error)
 			fail(hw, req, lane, conn);
 	}
 	lane_put(lane, mw);
-	mp_worker_kick(mw);
 }

@@ -181,7 +181,8 @@ uint64_t conn_patience(uint64_t io_timeout);
  * -ENOTCONN; req->ini_done is set.
  */
 int lane_submit(struct head_worker *hw, struct lane *lane, struct request *req);
-/* The request has come back from the conn's qpair. */
+/* The request has come back from the conn's qpair; who waits for its room gets it at the end of the
+ * turn. */
 void conn_returned(struct conn *conn, struct request *req, int error);
 
 enum probe_result { PROBE_GOOD, PROBE_BAD, PROBE_NOT_SENT };

@@ -401,6 +401,40 @@ static void full_queue_waits(void **state)
 	assert_int_equal(fake_ctrls[1].reads, 100);
 }
 
+static void on_read(struct mp_io *io)
+{
+	assert_int_equal(io->error, 0);
+}
+
+static void on_drained(void *arg, uint64_t left)
+{
+	assert_int_equal(left, 0);
+}
+
+/* Whatever it was that had the room. */
+static void room_comes_back_from_commands_of_our_own(void **state)
+{
+	struct upstream_config narrow = {.queue_size = 2};
+	char block[512];
+	struct mp_io io = {
+		.blocks = 1, .block_bytes = 512, .data = block, .len = 512, .done = on_read};
+	struct path *p;
+
+	up = live_upstream_with(1, &narrow);
+	p = only_path(up);
+	fake_ctrls[1].latency = 100 * NSEC_PER_MSEC;
+	mp_io_start(only_head(), p, &io);
+	settle();
+	run(nvme_cmd_read, 0);
+	probe_send(only_head()->hw[0], p->lanes->lane[0], 512);
+	run(nvme_cmd_read, 0);
+	path_drain(p, NSEC_PER_SEC, on_drained, NULL);
+	settle();
+	run(nvme_cmd_read, 0);
+	assert_int_equal(fake_ctrls[1].reads, 5);
+	assert_int_equal(fake_ctrls[1].flushes, 1);
+}
+
 static void out_of_buffers_waits(void **state)
 {
 	struct request *hog = pool_get(world.pool[0]);
@@ -478,6 +512,7 @@ int main(void)
 		T(first_come_first_served),
 		T(namespaces_take_turns),
 		T(full_queue_waits),
+		T(room_comes_back_from_commands_of_our_own),
 		T(out_of_buffers_waits),
 		T(waiting_ones_end_with_their_host),
 		T(namespace_goes_while_commands_wait),
