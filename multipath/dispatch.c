@@ -125,7 +125,7 @@ int dispatch_try(struct head_worker *hw, struct request *req)
 		return -EAGAIN;
 	e = flush ? pick_flush(hw, ranks, req) : pick(hw, ranks, req);
 	if (!e)
-		return -EAGAIN;
+		return flush && unflushed(hw, req) ? -EXFULL : -EAGAIN;
 	req->sqe.nsid = htole32(e->nsid);
 	req->mp_lane = e->lane;
 	req->ini_done = on_done;
@@ -142,7 +142,7 @@ int dispatch_try(struct head_worker *hw, struct request *req)
 	return 0;
 }
 
-static void hold(struct head_worker *hw, struct request *req)
+static void hold(struct head_worker *hw, struct request *req, bool aside)
 {
 	uint16_t refusal;
 
@@ -154,6 +154,8 @@ static void hold(struct head_worker *hw, struct request *req)
 	} else if (refusal) {
 		stat_add(&hw->stats.failed_no_path, 1);
 		dispatch_finish(hw, req, refusal);
+	} else if (aside) {
+		hold_in_aside(hw, req);
 	} else {
 		hold_in(hw, req);
 	}
@@ -173,7 +175,7 @@ void dispatch(struct head_worker *hw, struct request *req)
 	if (err == -EBUSY)
 		fence_in(hw, req);
 	else if (err)
-		hold(hw, req);
+		hold(hw, req, err == -EXFULL);
 }
 
 static void enter(struct head_worker *hw, struct request *req)
@@ -195,7 +197,7 @@ bool head_admit(struct head_worker *hw, struct request *req)
 	if (fenced)
 		fence_in(hw, req);
 	else
-		hold(hw, req);
+		hold(hw, req, false);
 	return false;
 }
 
@@ -203,8 +205,8 @@ void head_submit(struct head_worker *hw, struct request *req)
 {
 	enter(hw, req);
 	/* Newcomers do not overtake those who wait, or a wait might never end. */
-	if (hw->waiting_share.n && !hw->draining)
-		hold(hw, req);
+	if (!TAILQ_EMPTY(&hw->waiting) && !hw->draining)
+		hold(hw, req, false);
 	else
 		dispatch(hw, req);
 }
@@ -217,6 +219,7 @@ bool head_cancel(struct request *req, uint16_t status)
 		return false;
 	switch (req->mp_state) {
 	case MP_REQ_WAITING:
+	case MP_REQ_ASIDE:
 		hold_out(hw, req);
 		break;
 	case MP_REQ_DELAYED:

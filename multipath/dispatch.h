@@ -35,7 +35,10 @@ bool share_full(const struct head_worker *hw, const struct share *s, const struc
 /* ---- dispatch.c ---- */
 /* Sends it over a path now, or has it wait for what it lacks. */
 void dispatch(struct head_worker *hw, struct request *req);
-/* 0: it is out; -EAGAIN: it has to wait for a path, room or buffers; -EBUSY: for a fence. */
+/*
+ * 0: it is out; -EAGAIN: it has to wait for a path, room or buffers; -EXFULL: it is a Flush and
+ * waits for room on the very path that it has to visit; -EBUSY: for a fence.
+ */
 int dispatch_try(struct head_worker *hw, struct request *req);
 /* Of one whose data is with the host: gives it back for head_admit(). The same holds. */
 void dispatch_proceed(struct head_worker *hw, struct request *req);
@@ -52,6 +55,8 @@ void hold_note_paths(struct head_worker *hw);
 /* 0, or what the request gets without a path when the time is up or too many wait already. */
 uint16_t hold_refusal(const struct head_worker *hw, const struct request *req);
 void hold_in(struct head_worker *hw, struct request *req);
+/* Where nobody stands behind it. */
+void hold_in_aside(struct head_worker *hw, struct request *req);
 void hold_out(struct head_worker *hw, struct request *req);
 /* The view says another time than before. */
 void hold_time_changed(struct head_worker *hw);

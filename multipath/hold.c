@@ -74,9 +74,9 @@ static void insert(struct head_worker *hw, struct request *req)
 }
 
 /* It is in the list. */
-static void note_in(struct head_worker *hw, struct request *req)
+static void note_in(struct head_worker *hw, struct request *req, enum mp_req_state state)
 {
-	req->mp_state = MP_REQ_WAITING;
+	req->mp_state = (uint8_t)state;
 	share_add(&hw->waiting_share, req);
 	if (!hw->starved) {
 		hw->starved = true;
@@ -88,20 +88,87 @@ static void note_in(struct head_worker *hw, struct request *req)
 void hold_in(struct head_worker *hw, struct request *req)
 {
 	insert(hw, req);
-	note_in(hw, req);
+	note_in(hw, req, MP_REQ_WAITING);
+}
+
+void hold_in_aside(struct head_worker *hw, struct request *req)
+{
+	TAILQ_INSERT_TAIL(&hw->aside, req, link);
+	note_in(hw, req, MP_REQ_ASIDE);
 }
 
 void hold_out(struct head_worker *hw, struct request *req)
 {
-	TAILQ_REMOVE(&hw->waiting, req, link);
+	if (req->mp_state == MP_REQ_ASIDE)
+		TAILQ_REMOVE(&hw->aside, req, link);
+	else
+		TAILQ_REMOVE(&hw->waiting, req, link);
 	share_sub(&hw->waiting_share, req);
 	req->mp_state = MP_REQ_IDLE;
 	note_held(hw);
 }
 
-bool hold_drain(struct head_worker *hw)
+/* Of one that has been in a list. As dispatch_try(); 0 also when it goes on in another way. */
+static int go_on(struct head_worker *hw, struct request *req, bool *served)
+{
+	int err;
+
+	hold_out(hw, req);
+	if (request_orphaned(req)) {
+		dispatch_finish(hw, req, NVME_STATUS(0, NVME_SC_ABORT_REQ));
+		return 0;
+	}
+	if (request_unfetched(req)) {
+		dispatch_proceed(hw, req);
+		return 0;
+	}
+	err = dispatch_try(hw, req);
+	if (!err)
+		*served = true;
+	if (err != -EBUSY)
+		return err;
+	fence_in(hw, req);
+	return 0;
+}
+
+/* They have stood in the line before, so they come first; each once. */
+static void drain_aside(struct head_worker *hw, bool *served)
 {
 	struct request *req;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(req, &hw->aside, link)
+		n++;
+	while (n-- && (req = TAILQ_FIRST(&hw->aside))) {
+		int err = go_on(hw, req, served);
+
+		if (err == -EXFULL)
+			hold_in_aside(hw, req);
+		else if (err)
+			hold_in(hw, req);
+	}
+}
+
+static void drain_waiting(struct head_worker *hw, bool *served)
+{
+	struct request *req;
+
+	/* A path can go meanwhile. */
+	while (!hw->no_path_since && (req = TAILQ_FIRST(&hw->waiting))) {
+		int err = go_on(hw, req, served);
+
+		if (err == -EXFULL) {
+			hold_in_aside(hw, req);
+		} else if (err) {
+			TAILQ_INSERT_HEAD(&hw->waiting, req, link);
+			note_in(hw, req, MP_REQ_WAITING);
+			break;
+		}
+	}
+}
+
+bool hold_drain(struct head_worker *hw)
+{
 	bool served = false;
 
 	hold_note_paths(hw);
@@ -109,30 +176,8 @@ bool hold_drain(struct head_worker *hw)
 		return false;
 	hw->draining = true;
 	hw->out++; /* against being freed by the last of them */
-	/* A path can go meanwhile. */
-	while (!hw->no_path_since && (req = TAILQ_FIRST(&hw->waiting))) {
-		int err;
-
-		hold_out(hw, req);
-		if (request_orphaned(req)) {
-			dispatch_finish(hw, req, NVME_STATUS(0, NVME_SC_ABORT_REQ));
-			continue;
-		}
-		if (request_unfetched(req)) {
-			dispatch_proceed(hw, req);
-			continue;
-		}
-		err = dispatch_try(hw, req);
-		if (err == -EBUSY) {
-			fence_in(hw, req);
-		} else if (err) {
-			TAILQ_INSERT_HEAD(&hw->waiting, req, link);
-			note_in(hw, req);
-			break;
-		} else {
-			served = true;
-		}
-	}
+	drain_aside(hw, &served);
+	drain_waiting(hw, &served);
 	hw->draining = false;
 	hold_note_paths(hw);
 	served = served && hw->starved;
@@ -141,12 +186,19 @@ bool hold_drain(struct head_worker *hw)
 	return served;
 }
 
+static struct request *first_of(const struct head_worker *hw)
+{
+	struct request *req = TAILQ_FIRST(&hw->aside);
+
+	return req ? req : TAILQ_FIRST(&hw->waiting);
+}
+
 void hold_fail_all(struct head_worker *hw, uint16_t status)
 {
 	struct request *req;
 
 	hw->out++;
-	while ((req = TAILQ_FIRST(&hw->waiting))) {
+	while ((req = first_of(hw))) {
 		hold_out(hw, req);
 		if (hw->no_path_since)
 			stat_add(&hw->stats.failed_no_path, 1);
@@ -168,7 +220,7 @@ static void on_expired(void *arg)
 {
 	struct head_worker *hw = arg;
 
-	if (!TAILQ_EMPTY(&hw->waiting))
+	if (first_of(hw))
 		log_ratelimited(LOG_ERR, "namespace %u: no path for %llu ms, failing held I/O",
 				hw->nsid, (unsigned long long)(hw->view->hold_ns / NSEC_PER_MSEC));
 	hold_fail_all(hw, failure(hw));
@@ -177,6 +229,7 @@ static void on_expired(void *arg)
 void hold_init(struct head_worker *hw)
 {
 	TAILQ_INIT(&hw->waiting);
+	TAILQ_INIT(&hw->aside);
 	hw->buffers.fn = on_buffers;
 	hw->buffers.arg = hw;
 	loop_timer_init(&hw->hold_timer, hw->mw->loop, on_expired, hw);

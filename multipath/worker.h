@@ -91,6 +91,7 @@ struct share {
 enum mp_req_state {
 	MP_REQ_IDLE,
 	MP_REQ_WAITING, /* for a path, room or buffers; its data may be with the host still */
+	MP_REQ_ASIDE,	/* a Flush: for room on one path, while others use the rest */
 	MP_REQ_DELAYED, /* for the time that the controller asked for */
 	MP_REQ_LOST,	/* its outcome is unknown: until all workers know of the fence */
 	MP_REQ_FENCED,	/* behind a fence; the same */
@@ -104,7 +105,8 @@ struct head_worker {
 	uint32_t nsid;
 	struct view *view;
 	struct request_list waiting; /* first in, first out */
-	struct share waiting_share;
+	struct request_list aside;   /* Flushes that nobody stands behind */
+	struct share waiting_share;  /* of both */
 	struct share
 		held_share; /* of that, what counts in mw->parked: all while there is no path */
 	TAILQ_ENTRY(head_worker) starved_link;

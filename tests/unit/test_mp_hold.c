@@ -401,6 +401,101 @@ static void full_queue_waits(void **state)
 	assert_int_equal(fake_ctrls[1].reads, 100);
 }
 
+static struct upstream *sick, *well;
+
+/* A Flush that has to visit a path which takes nothing more, and answers nothing. */
+static struct answer *flush_of_a_full_path(void)
+{
+	struct upstream_config narrow = {.queue_size = 3};
+	struct answer *flush;
+
+	sick = live_upstream_with(1, &narrow);
+	well = live_upstream_with(2, &narrow);
+	mp_subsys_set_policy(world.ss, MP_POLICY_ROUND_ROBIN);
+	settle();
+	run(nvme_cmd_write, 0);
+	run(nvme_cmd_write, 0);
+	fake_ctrls[1].stuck = true;
+	while (out_on(sick, 0) < 2) {
+		submit(nvme_cmd_read);
+		settle();
+	}
+	flush = submit(nvme_cmd_flush);
+	settle();
+	assert_int_equal(flush->times, 0);
+	return flush;
+}
+
+static void a_flush_holds_up_nobody_who_has_a_path(void **state)
+{
+	struct answer *first = flush_of_a_full_path(), *second = submit(nvme_cmd_flush);
+
+	for (unsigned i = 0; i < 20; i++)
+		submit(i % 2 ? nvme_cmd_read : nvme_cmd_write);
+	settle();
+	assert_int_equal(world.submitted - world.done, 4); /* and two reads */
+	assert_true(abort_it(second));
+	assert_int_equal(second->status, ABORTED);
+	assert_int_equal(first->times + fake_ctrls[1].flushes, 0);
+	fake_ctrls[1].stuck = false;
+	fake_look(1);
+	WAIT_FOR(first->times);
+	assert_int_equal(first->status, 0);
+	assert_int_equal(fake_ctrls[1].flushes, 1);
+	assert_int_equal(fake_ctrls[2].flushes, 1);
+}
+
+/* Whatever stands in the line for room behind it: what comes back there is the Flush's first. */
+static void a_flush_gets_the_next_room_on_its_path(void **state)
+{
+	struct answer *flush = flush_of_a_full_path(), *reads[20];
+
+	fake_ctrls[2].stuck = true;
+	for (unsigned i = 0; i < 20; i++)
+		reads[i] = submit(nvme_cmd_read);
+	settle();
+	fake_ctrls[1].stuck = false;
+	fake_ctrls[1].latency = NSEC_PER_MSEC;
+	fake_look(1);
+	WAIT_FOR(fake_ctrls[1].flushes);
+	assert_int_equal(reads[19]->times, 0);
+	fake_ctrls[2].stuck = false;
+	fake_look(2);
+	WAIT_FOR(flush->times && world.done == world.submitted);
+	assert_int_equal(flush->status, 0);
+}
+
+/* Then its place is with the others that wait for a path, for as long as they do. */
+static void a_flush_waits_on_without_a_path(void **state)
+{
+	struct answer *flush = flush_of_a_full_path(), *read;
+
+	fake_ctrls[1].down = fake_ctrls[2].down = true;
+	fake_cut(1);
+	fake_cut(2);
+	settle();
+	read = submit(nvme_cmd_read);
+	assert_int_equal(flush->times + read->times, 0);
+	assert_int_equal(totals().held, 4);
+	WAIT_FOR(flush->times && read->times);
+	assert_int_equal(flush->status, LOST);
+	assert_int_equal(totals().held, 0);
+	fake_ctrls[1].down = fake_ctrls[1].stuck = fake_ctrls[2].down = false;
+	WAIT_FOR(sick->state == UPSTREAM_LIVE && well->state == UPSTREAM_LIVE);
+	settle();
+	run(nvme_cmd_flush, 0);
+}
+
+static void a_flush_ends_with_the_namespace(void **state)
+{
+	struct answer *flush = flush_of_a_full_path();
+
+	upstream_remove(well);
+	upstream_remove(sick);
+	WAIT_FOR(flush->times);
+	assert_int_equal(flush->status, NVME_ST_INVALID_NS);
+}
+
 static void on_read(struct mp_io *io)
 {
 	assert_int_equal(io->error, 0);
@@ -512,6 +607,10 @@ int main(void)
 		T(first_come_first_served),
 		T(namespaces_take_turns),
 		T(full_queue_waits),
+		T(a_flush_holds_up_nobody_who_has_a_path),
+		T(a_flush_gets_the_next_room_on_its_path),
+		T(a_flush_waits_on_without_a_path),
+		T(a_flush_ends_with_the_namespace),
 		T(room_comes_back_from_commands_of_our_own),
 		T(out_of_buffers_waits),
 		T(waiting_ones_end_with_their_host),
