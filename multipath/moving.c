@@ -12,7 +12,6 @@
 #include "multipath/head.h"
 
 #include "transport/log.h"
-#include "transport/pool.h"
 
 #define LOOK_AGAIN (2 * NSEC_PER_MSEC)
 #define FLUSH_MIN  NSEC_PER_SEC
@@ -95,7 +94,9 @@ static void finish(struct moving *m, uint64_t n)
 
 /* ---- flushing: by the first worker, any will do ---- */
 
+/* Its request is of no pool: what hosts have in flight must not keep it from being sent. */
 struct flush {
+	struct request req;
 	struct moving *m;
 	struct mp_worker *mw;
 	struct head_worker *hw;
@@ -135,28 +136,19 @@ static void on_flushed(struct request *req, int error)
 	conn_returned(req->mp_conn, req, error);
 	lane_put(req->mp_lane, f->mw);
 	report(f, error, error ? 0 : nvme_cqe_status(&req->cqe));
-	pool_put(req);
 }
 
 static void flush_on_worker(void *arg)
 {
 	struct flush *f = arg;
-	struct request *req = pool_get(loop_pool(f->mw->loop));
 	int err;
 
-	if (!req) {
-		report(f, -EBUSY, 0);
-		return;
-	}
-	req->sqe.opcode = nvme_cmd_flush;
-	req->dir = NVME_DIR_NONE;
-	req->ini_done = on_flushed;
-	req->complete_arg = f;
-	err = lane_submit(f->hw, f->lane, req);
-	if (err) {
-		pool_put(req);
+	f->req.sqe.opcode = nvme_cmd_flush;
+	f->req.ini_done = on_flushed;
+	f->req.complete_arg = f;
+	err = lane_submit(f->hw, f->lane, &f->req);
+	if (err)
 		report(f, err, 0);
-	}
 }
 
 /* Heads and lanes are retired by later messages. */

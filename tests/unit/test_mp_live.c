@@ -117,6 +117,27 @@ static void flush_that_fails(void **state)
 	assert_int_equal(fake_ctrls[1].flushes, 1);
 }
 
+/* Hosts have all slots of the worker. */
+static void flush_needs_no_slot(void **state)
+{
+	struct upstream *up = live_upstream(1);
+	struct request_list hogs = TAILQ_HEAD_INITIALIZER(hogs);
+	struct request *req;
+
+	live_upstream(2);
+	run(nvme_cmd_write, 0);
+	while ((req = pool_get(world.pool[0])))
+		TAILQ_INSERT_TAIL(&hogs, req, link);
+	upstream_drain(up, LIMIT, on_drained, NULL);
+	settle();
+	assert_int_equal(drained.times, 1);
+	assert_int_equal(fake_ctrls[1].flushes, 1);
+	while ((req = TAILQ_FIRST(&hogs))) {
+		TAILQ_REMOVE(&hogs, req, link);
+		pool_put(req);
+	}
+}
+
 static void removed_while_it_is_drained(void **state)
 {
 	struct upstream *up = live_upstream(1);
@@ -362,6 +383,7 @@ int main(void)
 		T(not_waited_for_for_ever),
 		T(slow_flush),
 		T(flush_that_fails),
+		T(flush_needs_no_slot),
 		T(removed_while_it_is_drained),
 		T(one_path_alone),
 		T(path_that_goes_while_it_is_drained),
