@@ -85,18 +85,27 @@ bool fence_blocks(const struct head_worker *hw, const struct request *req)
 
 /* ---- waiting behind a fence ---- */
 
+static void arm_for(struct head_worker *hw, uint64_t due)
+{
+	uint64_t now = loop_now(hw->mw->loop);
+
+	hw->fence_due = due;
+	loop_timer_arm(&hw->fence_timer, due > now ? due - now : 0);
+}
+
+/* Looks at all, so not for each of them. */
 static void arm(struct head_worker *hw)
 {
-	uint64_t now = loop_now(hw->mw->loop), due = 0;
+	uint64_t due = UINT64_MAX;
 	const struct request *req;
 
 	TAILQ_FOREACH(req, &hw->fenced, link)
-		if (!due || req->mp_due < due)
+		if (req->mp_due < due)
 			due = req->mp_due;
-	if (!due)
+	if (TAILQ_EMPTY(&hw->fenced))
 		loop_timer_cancel(&hw->fence_timer);
 	else
-		loop_timer_arm(&hw->fence_timer, due > now ? due - now : 0);
+		arm_for(hw, due);
 }
 
 static void count(struct head_worker *hw, struct share now)
@@ -114,7 +123,8 @@ static void enter(struct head_worker *hw, struct request *req)
 	TAILQ_INSERT_TAIL(&hw->fenced, req, link);
 	share_add(&now, req);
 	count(hw, now);
-	arm(hw);
+	if (!hw->fence_timer.armed || req->mp_due < hw->fence_due)
+		arm_for(hw, req->mp_due);
 }
 
 /* It is in no list any more. */

@@ -121,8 +121,9 @@ struct head_worker {
 	struct request_list fenced;	      /* oldest first */
 	struct share fenced_share;	      /* counts in mw->parked */
 	struct loop_timer fence_timer;
-	unsigned next; /* where policies that go round begin */
-	uint32_t out;  /* requests with us, and fences being put up */
+	uint64_t fence_due; /* that of the timer: no later than that of any of them */
+	unsigned next;	    /* where policies that go round begin */
+	uint32_t out;	    /* requests with us, and fences being put up */
 	bool retired;
 	struct head_stats stats;
 };

@@ -770,6 +770,31 @@ static void too_long_a_wait_gets_a_path_status(void **state)
 	assert_int_equal(fake_ctrls[2].writes, 2);
 }
 
+/* It was the first to arrive, and is the last to come to the fence. */
+static void the_time_is_that_of_its_arrival(void **state)
+{
+	struct answer *old, *young;
+	uint64_t start;
+
+	fake_ctrls[1].crdt[0] = 100;
+	up_with(1, 20 * NSEC_PER_SEC);
+	up(2);
+	start = sim_now;
+	fake_ctrls[1].io_status = NVME_STATUS(0, NVME_SC_CMD_INTERRUPTED) | NVME_CRD(1);
+	fake_ctrls[1].io_statuses = 1;
+	old = write_at(0, 0);
+	pass(5 * NSEC_PER_SEC);
+	lost_write();
+	settle();
+	young = write_at(0, 0);
+	WAIT_FOR(old->times);
+	assert_int_equal(old->status, PATH_LOST);
+	assert_in_range(sim_now - start, 25 * NSEC_PER_SEC, 25100 * NSEC_PER_MSEC);
+	WAIT_FOR(young->times);
+	assert_int_equal(young->status, PATH_LOST);
+	assert_in_range(sim_now - start, 30 * NSEC_PER_SEC, 30100 * NSEC_PER_MSEC);
+}
+
 static void show_none(void)
 {
 	for (unsigned port = 1; port <= 2; port++) {
@@ -1190,6 +1215,7 @@ int main(void)
 		TWO(left_alone_and_then_refused),
 		TWO(several_are_left_alone),
 		T(too_long_a_wait_gets_a_path_status),
+		T(the_time_is_that_of_its_arrival),
 		T(head_goes_while_writes_are_fenced),
 		T(shutdown_with_everything_waiting),
 		TWO(all_workers_have_it_before_the_answer),
