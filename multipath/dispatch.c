@@ -280,6 +280,10 @@ static void again(struct head_worker *hw, struct request *req)
 
 static void again_after(struct head_worker *hw, struct request *req, uint64_t ns)
 {
+	if (hw->retired) { /* there is nothing to wait for, and who retired it waits for us */
+		again(hw, req);
+		return;
+	}
 	stat_add(&hw->stats.retried, 1);
 	delay_in(hw, req, ns);
 }

@@ -281,6 +281,30 @@ static void delayed_ones_end_with_the_namespace(void **state)
 	assert_int_equal(delayed->status, NVME_ST_INVALID_NS);
 }
 
+/* It was out when the namespace left, and the controller asks for a delay now. */
+static void none_is_delayed_after_the_namespace_has_left(void **state)
+{
+	struct answer *out;
+
+	fake_ctrls[1].crdt[0] = 100;
+	a = live_upstream(1);
+	fake_ctrls[1].stuck = true;
+	out = submit(nvme_cmd_write);
+	settle();
+	fake_ctrls[1].ns[1].present = false;
+	fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+	WAIT_FOR(world.removed == 1);
+	settle();
+	assert_int_equal(out->times, 0);
+	fake_ctrls[1].ns[1].present = true;
+	fake_ctrls[1].io_status = INTERRUPTED | 1 << 11;
+	fake_ctrls[1].stuck = false;
+	fake_look(1);
+	settle();
+	assert_int_equal(out->times, 1);
+	assert_int_equal(out->status, NVME_ST_INVALID_NS);
+}
+
 /* ---- commands that take too long ---- */
 
 static void stuck_command_is_aborted_and_goes_elsewhere(void **state)
@@ -576,6 +600,7 @@ int main(void)
 		T(delayed_ones_let_others_pass),
 		T(delayed_ones_end_with_their_hosts),
 		T(delayed_ones_end_with_the_namespace),
+		T(none_is_delayed_after_the_namespace_has_left),
 		T(stuck_command_is_aborted_and_goes_elsewhere),
 		T(stuck_command_that_cannot_be_aborted_costs_the_association),
 		T(aborts_stay_within_the_limit),
