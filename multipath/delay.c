@@ -19,11 +19,12 @@ static void arm(struct head_worker *hw)
 			       first->mp_due > now(hw) ? first->mp_due - now(hw) : 0);
 }
 
-void delay_in(struct head_worker *hw, struct request *req, uint64_t ns)
+void delay_in(struct head_worker *hw, struct request *req, uint64_t ns, enum mp_req_state as)
 {
+	struct share share = hw->delayed_share;
 	struct request *before;
 
-	req->mp_state = MP_REQ_DELAYED;
+	req->mp_state = (uint8_t)as;
 	req->mp_due = now(hw) + ns;
 	TAILQ_FOREACH_REVERSE(before, &hw->delayed, request_list, link) {
 		if (before->mp_due <= req->mp_due)
@@ -33,12 +34,22 @@ void delay_in(struct head_worker *hw, struct request *req, uint64_t ns)
 		TAILQ_INSERT_AFTER(&hw->delayed, before, req, link);
 	else
 		TAILQ_INSERT_HEAD(&hw->delayed, req, link);
+	if (as == MP_REQ_DELAYED) {
+		share_add(&share, req);
+		share_count(hw->mw, &hw->delayed_share, share);
+	}
 	arm(hw);
 }
 
 void delay_out(struct head_worker *hw, struct request *req)
 {
+	struct share share = hw->delayed_share;
+
 	TAILQ_REMOVE(&hw->delayed, req, link);
+	if (req->mp_state == MP_REQ_DELAYED) {
+		share_sub(&share, req);
+		share_count(hw->mw, &hw->delayed_share, share);
+	}
 	req->mp_state = MP_REQ_IDLE;
 	arm(hw);
 }

@@ -168,7 +168,7 @@ void dispatch(struct head_worker *hw, struct request *req)
 	/* Another attempt may bring newer data into the same segments; no block that is leaving
 	 * may be made of both. */
 	if (tgt_leaving(req) && !hw->retired) {
-		delay_in(hw, req, LEAVING_PAUSE);
+		delay_in(hw, req, LEAVING_PAUSE, MP_REQ_PAUSED);
 		return;
 	}
 	err = hw->retired ? -EAGAIN : dispatch_try(hw, req);
@@ -223,6 +223,7 @@ bool head_cancel(struct request *req, uint16_t status)
 		hold_out(hw, req);
 		break;
 	case MP_REQ_DELAYED:
+	case MP_REQ_PAUSED:
 		delay_out(hw, req);
 		break;
 	case MP_REQ_FENCED:
@@ -278,14 +279,15 @@ static void again(struct head_worker *hw, struct request *req)
 	dispatch(hw, req);
 }
 
-static void again_after(struct head_worker *hw, struct request *req, uint64_t ns)
+static void again_after(struct head_worker *hw, struct request *req, uint64_t ns,
+			enum mp_req_state as)
 {
 	if (hw->retired) { /* there is nothing to wait for, and who retired it waits for us */
 		again(hw, req);
 		return;
 	}
 	stat_add(&hw->stats.retried, 1);
-	delay_in(hw, req, ns);
+	delay_in(hw, req, ns, as);
 }
 
 static void flush_done(struct head_worker *hw, struct request *req, struct lane *lane)
@@ -387,7 +389,7 @@ static void fail(struct head_worker *hw, struct request *req, struct lane *lane,
 		if (cut_off(status))
 			req->mp_mask |= 1ull << lane->slot;
 		if (flush_stays(hw, req, lane)) {
-			again_after(hw, req, FLUSH_PAUSE);
+			again_after(hw, req, FLUSH_PAUSE, MP_REQ_PAUSED);
 			return;
 		}
 		if (req->failovers++ >= MP_MAX_ATTEMPTS)
@@ -398,8 +400,11 @@ static void fail(struct head_worker *hw, struct request *req, struct lane *lane,
 	case RETRY_AGAIN:
 		if (req->repeats++ >= MP_MAX_SAME)
 			break;
+		/* No room to wait in: the host is told to, and has slots of its own. */
+		if (crdt && share_full(hw, &hw->delayed_share, req))
+			break;
 		if (crdt)
-			again_after(hw, req, crdt * 100 * NSEC_PER_MSEC);
+			again_after(hw, req, crdt * 100 * NSEC_PER_MSEC, MP_REQ_DELAYED);
 		else
 			again(hw, req);
 		return;

@@ -67,7 +67,8 @@ void hold_fail_all(struct head_worker *hw, uint16_t status);
 /* ---- delay.c ---- */
 void delay_init(struct head_worker *hw);
 void delay_fini(struct head_worker *hw);
-void delay_in(struct head_worker *hw, struct request *req, uint64_t ns);
+/* @as: MP_REQ_DELAYED or MP_REQ_PAUSED */
+void delay_in(struct head_worker *hw, struct request *req, uint64_t ns, enum mp_req_state as);
 void delay_out(struct head_worker *hw, struct request *req);
 void delay_fail_all(struct head_worker *hw, uint16_t status);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How much may wait for what is not there: for a path, or for the end of a lost association. That
- * can last for many seconds, and everybody else on the worker needs slots and buffers meanwhile. So
- * all of it together may have half of them, and each head what its subsystem says.
+ * How much may wait for what is not there: for a path, for the end of a lost association, or for as
+ * long as a controller asks (CRD). That can last for many seconds, and everybody else on the worker
+ * needs slots and buffers meanwhile. So all of it together may have half of them, and each head
+ * what its subsystem says.
  */
 #include "multipath/dispatch.h"
 

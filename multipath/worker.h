@@ -93,6 +93,7 @@ enum mp_req_state {
 	MP_REQ_WAITING, /* for a path, room or buffers; its data may be with the host still */
 	MP_REQ_ASIDE,	/* a Flush: for room on one path, while others use the rest */
 	MP_REQ_DELAYED, /* for the time that the controller asked for */
+	MP_REQ_PAUSED,	/* for a moment, then there is another look */
 	MP_REQ_LOST,	/* its outcome is unknown: until all workers know of the fence */
 	MP_REQ_FENCED,	/* behind a fence; the same */
 	MP_REQ_OUT,	/* with an initiator qpair */
@@ -115,6 +116,7 @@ struct head_worker {
 	struct loop_timer hold_timer;
 	uint64_t no_path_since;	     /* 0: a path is usable */
 	struct request_list delayed; /* by due time */
+	struct share delayed_share;  /* of those MP_REQ_DELAYED; counts in mw->parked */
 	struct loop_timer delay_timer;
 	TAILQ_HEAD(fence_list, fence) fences;
 	TAILQ_ENTRY(head_worker) fences_link; /* in mp_worker->fenced while there are fences */

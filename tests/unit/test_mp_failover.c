@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tests/unit/mp_world.h"
+#include "transport/pool.h"
 
 #define ABORTED	    NVME_STATUS(0, NVME_SC_ABORT_REQ)
 #define INTERRUPTED NVME_STATUS(0, NVME_SC_CMD_INTERRUPTED)
@@ -279,6 +280,61 @@ static void delayed_ones_end_with_the_namespace(void **state)
 	settle();
 	assert_int_equal(delayed->times, 1);
 	assert_int_equal(delayed->status, NVME_ST_INVALID_NS);
+}
+
+static void let_them_end(void)
+{
+	fake_ctrls[1].io_status = 0;
+	WAIT_FOR(world.done == world.submitted);
+	assert_int_equal(world.last_status, 0);
+	assert_int_equal(world.mp->workers[0].parked.n, 0);
+	assert_int_equal(world.mp->workers[0].parked.bytes, 0);
+}
+
+/* What is beyond half of the worker's buffers, or of its slots, gets what the controller said. */
+static void delayed_ones_leave_half_of_the_worker(void **state)
+{
+	unsigned half = pool_total_segments(world.pool[0]) / 2, slots;
+
+	world.ss->cfg.max_held = 10000;
+	world.ss->cfg.max_held_bytes = 1 << 30;
+	fake_ctrls[1].crdt[0] = 50;
+	a = live_upstream(1);
+	fake_ctrls[1].io_status = INTERRUPTED | NVME_CRD(1);
+	for (unsigned i = 0; i < half + 3; i++)
+		submit(i % 2 ? nvme_cmd_write : nvme_cmd_read);
+	settle();
+	assert_int_equal(world.done, 3);
+	assert_int_equal(world.last_status, INTERRUPTED | NVME_CRD(1));
+	assert_int_equal(pool_free_segments(world.pool[0]), half);
+	slots = pool_total_requests(world.pool[0]) / 2 - half;
+	for (unsigned i = 0; i < slots + 5; i++)
+		submit(nvme_cmd_write_zeroes);
+	settle();
+	assert_int_equal(world.done, 8);
+	assert_int_equal(world.last_status, INTERRUPTED | NVME_CRD(1));
+	let_them_end();
+}
+
+static void delayed_ones_stay_within_the_bound_of_the_head(void **state)
+{
+	struct answer *aborted;
+
+	world.ss->cfg.max_held = 3;
+	fake_ctrls[1].crdt[0] = 50;
+	two_paths();
+	fake_ctrls[1].io_status = INTERRUPTED | NVME_CRD(1);
+	aborted = submit(nvme_cmd_write);
+	submit(nvme_cmd_read);
+	submit(nvme_cmd_read);
+	settle();
+	assert_int_equal(world.done, 0);
+	run(nvme_cmd_read, INTERRUPTED | NVME_CRD(1));
+	assert_true(abort_it(aborted));
+	submit(nvme_cmd_read); /* there is room again */
+	settle();
+	assert_int_equal(world.done, 2);
+	let_them_end();
 }
 
 /* It was out when the namespace left, and the controller asks for a delay now. */
@@ -600,6 +656,8 @@ int main(void)
 		T(delayed_ones_let_others_pass),
 		T(delayed_ones_end_with_their_hosts),
 		T(delayed_ones_end_with_the_namespace),
+		T(delayed_ones_leave_half_of_the_worker),
+		T(delayed_ones_stay_within_the_bound_of_the_head),
 		T(none_is_delayed_after_the_namespace_has_left),
 		T(stuck_command_is_aborted_and_goes_elsewhere),
 		T(stuck_command_that_cannot_be_aborted_costs_the_association),
