@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "multipath/control.h"
+#include "multipath/dispatch.h"
 #include "multipath/head.h"
 
 #include "transport/log.h"
@@ -101,6 +102,7 @@ struct flush {
 	struct mp_worker *mw;
 	struct head_worker *hw;
 	struct lane *lane;
+	struct loop_timer again; /* the worker's: there was no room */
 	char name[MP_NAME_MAX];
 	uint32_t nsid;
 	int error;
@@ -138,17 +140,39 @@ static void on_flushed(struct request *req, int error)
 	report(f, error, error ? 0 : nvme_cqe_status(&req->cqe));
 }
 
+/* An upstream may have more namespaces than its queue has entries. */
+static void try_to_flush(void *arg)
+{
+	struct flush *f = arg;
+	struct head_worker *hw = f->hw;
+	struct lane *lane = f->lane;
+	struct mp_worker *mw = f->mw;
+	int err = lane_submit(hw, lane, &f->req);
+
+	if (err == -EAGAIN) {
+		loop_timer_arm(&f->again, LOOK_AGAIN);
+		return;
+	}
+	loop_timer_fini(&f->again);
+	if (err)
+		report(f, err, 0);
+	lane_put(lane, mw);
+	hw->out--;
+	head_worker_put(hw);
+}
+
 static void flush_on_worker(void *arg)
 {
 	struct flush *f = arg;
-	int err;
 
 	f->req.sqe.opcode = nvme_cmd_flush;
 	f->req.ini_done = on_flushed;
 	f->req.complete_arg = f;
-	err = lane_submit(f->hw, f->lane, &f->req);
-	if (err)
-		report(f, err, 0);
+	loop_timer_init(&f->again, f->mw->loop, try_to_flush, f);
+	/* Both may be retired while it waits. */
+	f->hw->out++;
+	f->lane->out++;
+	try_to_flush(f);
 }
 
 /* Heads and lanes are retired by later messages. */

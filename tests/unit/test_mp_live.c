@@ -138,6 +138,39 @@ static void flush_needs_no_slot(void **state)
 	}
 }
 
+static void more_namespaces_than_the_queue_has_entries(void **state)
+{
+	struct upstream_config narrow = {.queue_size = 3};
+	struct upstream *up;
+
+	for (unsigned nsid = 2; nsid <= 8; nsid++)
+		fake_ctrls[1].ns[nsid] =
+			(struct fake_ns){true, 1000, (uint8_t)(8 + nsid), 0, false};
+	up = live_upstream_with(1, &narrow);
+	fake_ctrls[1].latency = 10 * NSEC_PER_MSEC;
+	upstream_drain(up, LIMIT, on_drained, NULL);
+	WAIT_FOR(drained.times);
+	assert_int_equal(drained.left, 0);
+	assert_int_equal(fake_ctrls[1].flushes, 8);
+}
+
+/* What a Flush waits for room on may go meanwhile, and the namespace with it. */
+static void namespaces_go_while_flushes_wait(void **state)
+{
+	struct upstream_config narrow = {.queue_size = 2};
+	struct upstream *up;
+
+	fake_ctrls[1].ns[2] = (struct fake_ns){true, 1000, 6, 0, false};
+	up = live_upstream_with(1, &narrow);
+	fake_ctrls[1].stuck = true;
+	upstream_drain(up, LIMIT, on_drained, NULL);
+	settle();
+	assert_int_equal(out_on(up, 0), 1);
+	assert_int_equal(drained.times, 0);
+	upstream_remove(up);
+	WAIT_FOR(drained.times && world.removed == 2);
+}
+
 static void removed_while_it_is_drained(void **state)
 {
 	struct upstream *up = live_upstream(1);
@@ -384,6 +417,8 @@ int main(void)
 		T(slow_flush),
 		T(flush_that_fails),
 		T(flush_needs_no_slot),
+		T(more_namespaces_than_the_queue_has_entries),
+		T(namespaces_go_while_flushes_wait),
 		T(removed_while_it_is_drained),
 		T(one_path_alone),
 		T(path_that_goes_while_it_is_drained),
