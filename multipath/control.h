@@ -54,6 +54,7 @@ struct assoc {
 	bool scanned;	  /* once at least: before that nothing is known to be what it was */
 	bool settle;	  /* more than ANA states may have changed when the ANA log has been read */
 	bool scan_missed; /* some namespace did not say what it is, but may if asked again */
+	bool scan_owed;	  /* one is that a path waits for */
 	unsigned rescans; /* for that reason, since the last event */
 	struct loop_timer rescan;
 	uint32_t *nsids;

@@ -106,15 +106,15 @@ static struct view *make_view(const struct head *h, unsigned w)
 	v->max_held_bytes = h->ss->cfg.max_held_bytes;
 	v->persistent_loss = h->loss_told;
 	TAILQ_FOREACH(p, &h->paths, head_link) {
-		bool live = p->up->state == UPSTREAM_LIVE && p->up->assoc;
+		bool connected = path_connected(p);
 
 		v->e[v->n++] = (struct view_entry){
 			.lane = p->lanes->lane[w],
-			.conn = live ? p->up->assoc->conns[w] : NULL,
+			.conn = connected ? p->up->assoc->conns[w] : NULL,
 			.nsid = p->nsid,
 			.weight = p->weight,
 			.rank = p->rank,
-			.distance = live ? distance(p->up, w) : 0,
+			.distance = connected ? distance(p->up, w) : 0,
 		};
 		v->geo.runs |= p->idns.nawun != 0;
 	}
@@ -135,7 +135,7 @@ void head_publish(struct head *h)
 		loop_post(mp->workers[w].loop, publish_on_worker, m);
 	}
 	TAILQ_FOREACH(p, &h->paths, head_link)
-		if (p->fresh && p->up->state == UPSTREAM_LIVE)
+		if (p->fresh && path_connected(p))
 			announce(p);
 }
 
@@ -190,9 +190,9 @@ static void intersect(const struct head *h, struct nvme_id_ns *out)
 }
 
 /*
- * A namespace may grow or be formatted: one path shows it before the others. As long as some live
- * path has the head's geometry the changed ones are not used; once none has, the first live path's
- * geometry becomes the head's.
+ * A namespace may grow or be formatted: one path shows it before the others. As long as some
+ * connected path has the head's geometry the changed ones are not used; once none has, the first
+ * connected path's geometry becomes the head's.
  */
 static void adopt_geometry(struct head *h)
 {
@@ -200,7 +200,7 @@ static void adopt_geometry(struct head *h)
 	struct ns_geometry geo;
 
 	TAILQ_FOREACH(p, &h->paths, head_link) {
-		if (p->up->state != UPSTREAM_LIVE)
+		if (!path_connected(p))
 			continue;
 		geometry_of(&geo, &p->idns);
 		if (!geometry_mismatch(&h->geo, &geo))

@@ -37,6 +37,11 @@ void graves_look(struct mp_subsys *ss);
 bool grave_allows(const struct mp_subsys *ss, const struct ns_ident *ident, struct mp_refusal *why);
 void graves_free(struct mp_subsys *ss);
 
+/*
+ * Its upstream is live, and has said over this connection which namespace it is. Until then nothing
+ * is sent to it: the NSID may have become another namespace's.
+ */
+bool path_connected(const struct path *p);
 /* Brings usable, rank and reason of a path with a head up to date. */
 void path_judge(struct path *p);
 /* Frees a removed path that no worker points to any more. */

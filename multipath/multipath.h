@@ -228,6 +228,7 @@ struct path {
 	char reason[160];    /* why not usable, why refused, or why used last; else empty */
 	uint64_t changed;    /* loop time of the last change of usable or rank */
 	unsigned slot;	     /* among the head's paths */
+	bool identified;     /* over the upstream's present association */
 	bool fresh;	     /* its lane or association is new to the workers */
 	uint64_t announcing; /* until all of them have said that they know; 0: they do */
 	uint8_t untold;	     /* changes that the gateway has not been told of, by bit */

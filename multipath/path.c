@@ -320,6 +320,7 @@ void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns
 		log_err("path %s/%u: identity changed", up->cfg.name, nsid);
 		detach(p);
 	}
+	p->identified = true;
 	p->ident = *ident;
 	p->idns = *idns;
 	p->anagrpid = le32toh(idns->anagrpid);
@@ -343,6 +344,11 @@ void mp_subsys_reconsider(struct mp_subsys *ss)
 
 /* ---- usability ---- */
 
+bool path_connected(const struct path *p)
+{
+	return p->up->state == UPSTREAM_LIVE && p->up->assoc && p->identified;
+}
+
 /* NULL when usable, else why not; *buf may be used for it. */
 static const char *unusable(const struct path *p, char *buf, size_t len)
 {
@@ -354,6 +360,8 @@ static const char *unusable(const struct path *p, char *buf, size_t len)
 			 p->up->reason[0] ? ": " : "", p->up->reason);
 		return buf;
 	}
+	if (!path_connected(p))
+		return "has not said what it is since its upstream was connected";
 	if (p->admin == PATH_DISABLED)
 		return "disabled by the administrator";
 	if (p->up->draining)
@@ -472,7 +480,7 @@ void path_set_weight(struct path *p, unsigned weight)
 
 bool path_is_passing(const struct path *p)
 {
-	if (p->up->state != UPSTREAM_LIVE)
+	if (!path_connected(p))
 		return false;
 	return p->passing || (p->head && (p->fresh || p->announcing));
 }

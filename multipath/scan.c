@@ -10,7 +10,10 @@
 #define PAGE	  4096u
 #define PER_LIST  (PAGE / 4)
 #define MAX_NSIDS (64 * PER_LIST)
-/* After that and twice as long each time a scan is repeated that missed something: two minutes. */
+/*
+ * After that and twice as long each time a scan is repeated that missed something: for two minutes,
+ * or for as long as hosts are without a path for it.
+ */
 #define FIRST_RESCAN (500 * NSEC_PER_MSEC)
 #define RESCANS	     8
 
@@ -49,14 +52,16 @@ static void on_rescan(void *arg)
 /* No event tells that a namespace could say what it is now. */
 static void rescan_later(struct assoc *a)
 {
-	if (a->rescans == RESCANS) {
+	if (a->rescans == RESCANS && !a->scan_owed) {
 		log_err("upstream %s: namespaces that could not be identified: not tried again",
 			a->up->cfg.name);
 		return;
 	}
 	if (!a->rescan.fn)
 		loop_timer_init(&a->rescan, a->up->ss->mp->control, on_rescan, a);
-	loop_timer_arm(&a->rescan, FIRST_RESCAN << a->rescans++);
+	if (a->rescans < RESCANS)
+		a->rescans++;
+	loop_timer_arm(&a->rescan, FIRST_RESCAN << (a->rescans - 1));
 }
 
 static void finish(struct assoc *a)
@@ -90,13 +95,18 @@ static void seen(struct assoc *a, const uint8_t *descs)
 
 /*
  * Not for what it is but for once: nothing is learned, and a path that is there stays as it is. One
- * that is not there would have to wait for the next event, so it is asked for again before.
+ * that is not there, or that has not been identified since the connection was made, would have to
+ * wait for the next event, so it is asked for again before.
  */
 static void not_now(struct assoc *a, const char *what, uint16_t status)
 {
+	const struct path *p = path_find(a->up, a->nsids[a->nsid_pos]);
+
 	log_warn("upstream %s: %s of namespace %u failed: %s", a->up->cfg.name, what,
 		 a->nsids[a->nsid_pos], admin_status_str(status));
-	a->scan_missed |= !(status & NVME_DNR);
+	if (p && !p->identified)
+		a->scan_owed = true;
+	a->scan_missed |= a->scan_owed || !(status & NVME_DNR);
 	a->nsid_pos++;
 	next_namespace(a);
 }
@@ -200,7 +210,7 @@ static void start(struct assoc *a)
 	if (a->scan_busy)
 		return;
 	a->scan_busy = true;
-	a->scan_missed = false;
+	a->scan_missed = a->scan_owed = false;
 	if (a->rescan.armed)
 		loop_timer_cancel(&a->rescan);
 	sqe.nsid = htole32(NVME_NSID_ALL);

@@ -107,7 +107,10 @@ void upstream_live(struct upstream *up)
 void upstream_start(struct upstream *up)
 {
 	struct assoc *a;
+	struct path *p;
 
+	TAILQ_FOREACH(p, &up->paths, up_link)
+		p->identified = false;
 	up->attempts++;
 	if (!up->lost_at)
 		up->lost_at = now(up);

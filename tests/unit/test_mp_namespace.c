@@ -194,6 +194,69 @@ static void identify_that_fails_changes_nothing(void **state)
 	WAIT_FOR(world.removed == 1);
 }
 
+static void no_io_for_a_while(struct upstream *up)
+{
+	struct path *p = only_path(up);
+
+	assert_int_equal(p->head->nsid, 5);
+	assert_false(p->usable);
+	assert_non_null(strstr(p->reason, "has not said what it is"));
+	run(nvme_cmd_write, 0);
+	run(nvme_cmd_flush, 0);
+	assert_int_equal(fake_ctrls[1].writes + fake_ctrls[1].flushes, 0);
+}
+
+/* What the NSID was before the connection was made is no more than a guess. */
+static void a_new_connection_has_to_say_what_it_leads_to(void **state)
+{
+	static const uint16_t errors[] = {
+		NVME_STATUS(0, NVME_SC_NS_NOT_READY),
+		NVME_STATUS(0, NVME_SC_INTERNAL) | NVME_DNR,
+	};
+	struct upstream *up;
+
+	for (int i = 0; i < 4; i++) {
+		world_setup(state);
+		up = live_upstream(1);
+		live_upstream(2);
+		fake_ctrls[1].ns[1].uuid_fill = 6;
+		fake_ctrls[1].idns_status = i < 2 ? errors[i] : 0;
+		fake_ctrls[1].descs_status = i < 2 ? 0 : errors[i - 2];
+		fake_cut(1);
+		WAIT_FOR(up->losses);
+		WAIT_FOR(up->state == UPSTREAM_LIVE);
+		no_io_for_a_while(up);
+		pass(600 * NSEC_PER_SEC);
+		no_io_for_a_while(up);
+		fake_ctrls[1].idns_status = fake_ctrls[1].descs_status = 0;
+		WAIT_FOR(world.added == 2);
+		assert_int_equal(only_path(up)->head->nsid, 6);
+		world_teardown(state);
+	}
+}
+
+/* It is what it was, and now that it says so it is used again. */
+static void said_late_is_soon_enough(void **state)
+{
+	struct upstream *up = live_upstream(1);
+	struct answer *flush;
+
+	fake_ctrls[1].idns_status = NVME_STATUS(0, NVME_SC_NS_NOT_READY);
+	fake_cut(1);
+	WAIT_FOR(up->losses);
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+	flush = submit(nvme_cmd_flush);
+	settle();
+	assert_int_equal(flush->times, 0);
+	fake_ctrls[1].idns_status = 0;
+	WAIT_FOR(only_path(up)->usable);
+	WAIT_FOR(flush->times);
+	assert_int_equal(flush->status, 0);
+	run(nvme_cmd_write, 0);
+	assert_int_equal(world.added, 1);
+	assert_false(up->assoc->rescan.armed);
+}
+
 /* No event tells that a namespace can be asked again. */
 static void a_namespace_that_fails_once_is_asked_again(void **state)
 {
@@ -553,6 +616,8 @@ int main(void)
 		T(refusals_that_pass),
 		T(identity_change_cuts_the_path),
 		T(identify_that_fails_changes_nothing),
+		cmocka_unit_test(a_new_connection_has_to_say_what_it_leads_to),
+		T(said_late_is_soon_enough),
 		T(a_namespace_that_fails_once_is_asked_again),
 		T(asking_again_ends),
 		T(descriptors_are_optional),
