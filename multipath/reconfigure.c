@@ -57,7 +57,7 @@ bool upstream_must_reconnect(const struct upstream *up, const struct upstream_co
 	       (cfg->addr.len && other_host) || is->nr_io_queues != cfg->nr_io_queues ||
 	       is->queue_size != cfg->queue_size || is->keep_alive_tmo != cfg->keep_alive_tmo ||
 	       is->io_timeout != cfg->io_timeout || is->hdr_digest != cfg->hdr_digest ||
-	       is->data_digest != cfg->data_digest;
+	       is->data_digest != cfg->data_digest || is->register_always != cfg->register_always;
 }
 
 /* One that a discovery log has named keeps what the log said of it. */

@@ -172,6 +172,31 @@ static void test_engine_agrees(void **state)
 	}
 }
 
+/* Of the keys that upstreams over TCP do not have. */
+static void test_engine_agrees_of_rdma(void **state)
+{
+	static const char text[] =
+		"{\"listeners\": [{\"transport\": \"rdma\", \"traddr\": "
+		"\"192.0.2.9\"}], \"subsystems\": [{\"nqn\": \"" TRY_NQN
+		"\", \"upstreams\": [{\"transport\": \"rdma\", \"nqn\": \"" TRY_ARRAY
+		"\", \"traddr\": \"192.0.2.1\"%s}]}]}";
+	char was_text[sizeof(text)], is_text[sizeof(text) + 32];
+	struct gw_config *was, *is;
+	struct upstream up = {0};
+
+	snprintf(was_text, sizeof(was_text), text, "");
+	snprintf(is_text, sizeof(is_text), text, ", \"register_always\": true");
+	changes(was_text, is_text, ROOM, "~ upstream 192.0.2.1:4420 register_always=a reconnect\n",
+		false);
+	was = parse(was_text);
+	is = parse(is_text);
+	up.cfg = was->subsystems[0].upstreams[0].mp;
+	assert_true(upstream_must_reconnect(&up, &is->subsystems[0].upstreams[0].mp));
+	assert_false(upstream_must_reconnect(&up, &was->subsystems[0].upstreams[0].mp));
+	config_free(was);
+	config_free(is);
+}
+
 /* ---- lists ---- */
 
 #define SS(nqn, more) "{\"nqn\": \"nqn.2014-08.org.example:" nqn "\", \"upstreams\": [" more "]}"
@@ -256,7 +281,8 @@ static void test_values(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_keys), T(test_engine_agrees), T(test_lists), T(test_hosts), T(test_values),
+		T(test_keys),  T(test_engine_agrees), T(test_engine_agrees_of_rdma),
+		T(test_lists), T(test_hosts),	      T(test_values),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
