@@ -68,11 +68,13 @@ static void finish(struct assoc *a)
 {
 	drop_unseen(a);
 	a->scan_busy = false;
+	/* Whatever has changed meanwhile: that may go on for ever, and paths are wanted. */
+	assoc_scanned(a);
+	if (a->dead)
+		return;
 	if (a->scan_again)
 		scan_start(a);
-	else
-		assoc_scanned(a);
-	if (a->scan_missed && !a->scan_busy)
+	else if (a->scan_missed)
 		rescan_later(a);
 }
 

@@ -205,6 +205,14 @@ static void set_feature(struct fake_ctrl *c, struct request *req)
 	}
 }
 
+static bool withholds(const struct fake_ctrl *c, const struct request *req)
+{
+	uint32_t cns = le32toh(req->sqe.cdw10) & 0xff;
+
+	return (c->holds_list && cns == NVME_IDENTIFY_CNS_NS_ACTIVE_LIST) ||
+	       (c->holds_idns && cns == NVME_IDENTIFY_CNS_NS);
+}
+
 /* False: the command stays out. */
 static bool execute_admin(const struct fake_qp *f, struct request *req, uint16_t *status)
 {
@@ -215,8 +223,7 @@ static bool execute_admin(const struct fake_qp *f, struct request *req, uint16_t
 		req->cqe.result64 = htole64(le32toh(req->sqe.cdw11) == NVMF_PROP_CAP ? 127 : 1);
 		break;
 	case nvme_admin_identify:
-		if (c->holds_list &&
-		    (le32toh(req->sqe.cdw10) & 0xff) == NVME_IDENTIFY_CNS_NS_ACTIVE_LIST)
+		if (withholds(c, req))
 			return false;
 		*status = identify(f, req);
 		break;

@@ -58,7 +58,8 @@ struct fake_ctrl {
 	/* what it answers to Identify of a namespace, to the descriptors; 0: well */
 	uint16_t idns_status, descs_status;
 	struct nvme_id_ns idns; /* of every namespace, besides what struct fake_ns says */
-	bool holds_list;	/* does not answer to a request for its namespace list */
+	bool holds_list;	/* does not answer to a request for its namespace list, */
+	bool holds_idns;	/* to Identify of a namespace */
 	struct fake_ns ns[FAKE_MAX_NS + 1]; /* by NSID */
 	unsigned reads, writes, flushes, others, connects, aborts;
 	unsigned keep_alives;

@@ -208,6 +208,43 @@ static void event_during_the_first_scan(void **state)
 	}
 }
 
+/* From the request for the namespace list to the next one, in a scan that was not the last. */
+static void change_during_a_scan(struct upstream *up, struct fake_ctrl *c, unsigned port)
+{
+	c->holds_idns = true;
+	c->holds_list = false;
+	fake_look(port);
+	settle();
+	assert_true(up->assoc->scan_busy);
+	fake_notice(port, NVME_AER_NOTICE_NS_CHANGED);
+	settle();
+	assert_true(up->assoc->scan_again);
+	c->holds_list = true;
+	c->holds_idns = false;
+	fake_look(port);
+	settle();
+	assert_true(up->assoc->scan_busy);
+}
+
+/* Where something else has changed whenever the namespaces have been read, that is no reason not to
+ * use them. */
+static void changes_without_end(void **state)
+{
+	struct upstream *up;
+
+	fake_ctrls[1].holds_list = true;
+	up = add_upstream(1);
+	settle();
+	change_during_a_scan(up, &fake_ctrls[1], 1);
+	change_during_a_scan(up, &fake_ctrls[1], 1);
+	assert_int_equal(up->state, UPSTREAM_LIVE);
+	assert_true(only_path(up)->usable);
+	fake_ctrls[1].ns[1].nsze = 2000;
+	change_during_a_scan(up, &fake_ctrls[1], 1);
+	assert_int_equal(only_head()->geo.nsze, 2000);
+	run(nvme_cmd_read, 0);
+}
+
 static void reset_connects_anew(void **state)
 {
 	struct upstream *up = live_upstream(1);
@@ -282,6 +319,7 @@ int main(void)
 		T(lost_for_too_long_is_given_up),
 		T(silence_is_found_by_keep_alive),
 		T(event_during_the_first_scan),
+		T(changes_without_end),
 		T(reset_connects_anew),
 		T(removed_with_commands_on_it),
 		T(the_first_retry_is_quick),
