@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading the ANA log of an upstream, and what its groups' states mean for our paths. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "multipath/control.h"
 #include "transport/log.h"
@@ -8,7 +9,9 @@
 
 #define CHUNK	     4096u
 #define LOG_MAX	     (16u << 20)
+#define RAE	     (1u << 15)		   /* Retain Asynchronous Event */
 #define REREAD_DELAY (100 * NSEC_PER_MSEC) /* between readings that failing commands ask for */
+#define TRIES	     4			   /* in a row, of a log that changes while it is read */
 
 bool assoc_has_ana(const struct assoc *a)
 {
@@ -103,35 +106,85 @@ static void done(struct assoc *a)
 		ana_start(a);
 }
 
+static void read_part(struct assoc *a, uint32_t len, bool keeps_event, admin_fn fn)
+{
+	struct nvme_sqe sqe = {.opcode = nvme_admin_get_log_page};
+
+	sqe.nsid = htole32(NVME_NSID_ALL);
+	/* NUMDL in the upper half, 0's based dwords */
+	sqe.cdw10 = htole32((len / 4 - 1) << 16 | (keeps_event ? RAE : 0) | NVME_LOG_LID_ANA);
+	sqe.cdw12 = htole32((uint32_t)a->ana_pos);
+	admin_send(a, &sqe, len, a->up->cfg.connect_timeout, fn);
+}
+
+static void read_whole(struct assoc *a);
+static void read_later(struct assoc *a);
+
+static uint64_t change_count(const uint8_t *log)
+{
+	struct nvme_ana_log hdr;
+
+	memcpy(&hdr, log, sizeof(hdr));
+	return le64toh(hdr.chgcnt);
+}
+
+static bool failed(struct assoc *a, uint16_t status)
+{
+	if (status)
+		assoc_fail(a, false, "reading the ANA log failed: %s", admin_status_str(status));
+	return status;
+}
+
+static void on_recheck(struct assoc *a, struct request *req, uint16_t status)
+{
+	uint8_t hdr[sizeof(struct nvme_ana_log)];
+
+	if (failed(a, status))
+		return;
+	request_copy_out(req, 0, hdr, sizeof(hdr));
+	if (change_count(hdr) == change_count(a->ana_log)) {
+		done(a);
+	} else if (++a->ana_tries < TRIES) {
+		read_whole(a);
+	} else {
+		a->ana_busy = false;
+		read_later(a);
+	}
+}
+
 static void read_chunk(struct assoc *a);
 
 static void on_chunk(struct assoc *a, struct request *req, uint16_t status)
 {
-	if (status) {
-		assoc_fail(a, false, "reading the ANA log failed: %s", admin_status_str(status));
+	if (failed(a, status))
 		return;
-	}
 	request_copy_out(req, 0, a->ana_log + a->ana_pos, req->data_len);
 	a->ana_pos += req->data_len;
-	if (a->ana_pos < a->ana_len)
+	if (a->ana_pos < a->ana_len) {
 		read_chunk(a);
-	else
+	} else if (a->ana_len <= CHUNK) {
 		done(a);
+	} else {
+		a->ana_pos = 0;
+		read_part(a, sizeof(struct nvme_ana_log), false, on_recheck);
+	}
 }
 
+/*
+ * A log of several chunks may change between them. So the event stays as it is until the change
+ * count has been read once more: a change before that shows there, and one after that is told.
+ */
 static void read_chunk(struct assoc *a)
 {
-	struct nvme_sqe sqe = {.opcode = nvme_admin_get_log_page};
-	uint32_t len = CHUNK;
+	size_t left = a->ana_len - a->ana_pos;
 
-	if (a->ana_len - a->ana_pos < len)
-		len = (uint32_t)(a->ana_len - a->ana_pos);
-	sqe.nsid = htole32(NVME_NSID_ALL);
-	/* NUMDL in the upper half, 0's based dwords; the last chunk releases the event (RAE 0) */
-	sqe.cdw10 = htole32((len / 4 - 1) << 16 | (a->ana_pos + len < a->ana_len ? 1u << 15 : 0) |
-			    NVME_LOG_LID_ANA);
-	sqe.cdw12 = htole32((uint32_t)a->ana_pos);
-	admin_send(a, &sqe, len, a->up->cfg.connect_timeout, on_chunk);
+	read_part(a, left < CHUNK ? (uint32_t)left : CHUNK, a->ana_len > CHUNK, on_chunk);
+}
+
+static void read_whole(struct assoc *a)
+{
+	a->ana_pos = 0;
+	read_chunk(a);
 }
 
 void ana_start(struct assoc *a)
@@ -161,9 +214,9 @@ void ana_start(struct assoc *a)
 			abort();
 		a->ana_len = len;
 	}
-	a->ana_pos = 0;
+	a->ana_tries = 0;
 	a->ana_busy = true;
-	read_chunk(a);
+	read_whole(a);
 }
 
 static void on_delay(void *arg)
@@ -171,17 +224,22 @@ static void on_delay(void *arg)
 	ana_start(arg);
 }
 
+static void read_later(struct assoc *a)
+{
+	if (!a->ana_delay.fn)
+		loop_timer_init(&a->ana_delay, a->up->ss->mp->control, on_delay, a);
+	if (!a->ana_delay.armed)
+		loop_timer_arm(&a->ana_delay, REREAD_DELAY);
+}
+
 void assoc_suspect(struct assoc *a)
 {
 	uint64_t now = loop_now(a->up->ss->mp->control);
 
-	if (!a->ana_delay.fn)
-		loop_timer_init(&a->ana_delay, a->up->ss->mp->control, on_delay, a);
 	if (a->ana_delay.armed)
 		return;
-	if (assoc_has_ana(a) && now - a->ana_read_at >= REREAD_DELAY) {
+	if (assoc_has_ana(a) && now - a->ana_read_at >= REREAD_DELAY)
 		ana_start(a);
-		return;
-	}
-	loop_timer_arm(&a->ana_delay, REREAD_DELAY);
+	else
+		read_later(a);
 }

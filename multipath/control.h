@@ -48,6 +48,7 @@ struct assoc {
 	uint8_t *ana_log;
 	size_t ana_len, ana_pos;
 	bool ana_busy, ana_again;
+	unsigned ana_tries; /* that a change has spoilt */
 	uint64_t ana_read_at;
 	/* namespace scan */
 	bool scan_busy, scan_again;

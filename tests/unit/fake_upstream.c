@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define ADMIN_CROSS_CONTROLLER_RESET 0x38
+#define ANA_PART		     4096 /* of the log, that is read at a time */
 
 struct command {
 	struct request *req;
@@ -64,7 +65,7 @@ static void identify_ctrl(const struct fake_qp *f, uint8_t *page)
 	id->acl = c->acl;
 	id->kas = htole16(c->kas);
 	id->anagrpmax = id->nanagrpid = htole32(FAKE_GROUPS);
-	id->mnan = htole32(FAKE_MAX_NS);
+	id->mnan = htole32(c->mnan ? c->mnan : FAKE_MAX_NS);
 	id->nn = htole32(FAKE_MAX_NS);
 	id->ioccsz = htole32(4);
 	id->iorcsz = htole32(1);
@@ -134,22 +135,42 @@ static uint16_t identify(const struct fake_qp *f, struct request *req)
 	return 0;
 }
 
+/* Between its first part and the next one; whoever waits for an event has one already. */
+static void move_ana(struct fake_ctrl *c, const struct request *req)
+{
+	if (req->sqe.cdw12)
+		return;
+	c->ana_reads++;
+	if (req->data_len < ANA_PART || !c->ana_moves)
+		return;
+	c->ana_chgcnt++;
+	if (--c->ana_moves == 0)
+		c->ana_state = c->ana_state_moved;
+}
+
+static void ana_log(struct fake_ctrl *c, uint8_t *page)
+{
+	struct nvme_ana_log *log = (void *)page;
+
+	log->chgcnt = htole64(c->ana_chgcnt);
+	log->ngrps = htole16(FAKE_GROUPS);
+	log->descs[0].grpid = htole32(1);
+	log->descs[0].state = c->ana_state;
+	log->descs[1].grpid = htole32(2);
+	log->descs[1].state = c->ana_state_2 ? c->ana_state_2 : NVME_ANA_STATE_OPTIMIZED;
+}
+
 static void log_page(const struct fake_qp *f, struct request *req)
 {
-	_Alignas(8) uint8_t page[4096] = {0};
+	bool ana = (le32toh(req->sqe.cdw10) & 0xff) == NVME_LOG_LID_ANA;
+	_Alignas(8) uint8_t page[ANA_PART] = {0};
 
-	if ((le32toh(req->sqe.cdw10) & 0xff) == NVME_LOG_LID_ANA) {
-		struct nvme_ana_log *log = (void *)page;
-
-		log->ngrps = htole16(FAKE_GROUPS);
-		log->descs[0].grpid = htole32(1);
-		log->descs[0].state = ctrl(f)->ana_state;
-		log->descs[1].grpid = htole32(2);
-		log->descs[1].state =
-			ctrl(f)->ana_state_2 ? ctrl(f)->ana_state_2 : NVME_ANA_STATE_OPTIMIZED;
-	}
+	if (ana && !req->sqe.cdw12)
+		ana_log(ctrl(f), page);
 	request_copy_in(req, 0, page, req->data_len);
 	req->filled = req->data_len;
+	if (ana)
+		move_ana(ctrl(f), req);
 }
 
 static void look(struct fake_qp *f)

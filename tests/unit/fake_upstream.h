@@ -32,8 +32,13 @@ struct fake_ctrl {
 	uint8_t ana_state_2;
 	uint8_t group[FAKE_MAX_NS + 1]; /* of a namespace; 0: group 1 */
 	bool no_ana;
-	bool twin;	 /* has the CNTLID of its sibling */
-	uint16_t queues; /* granted; 0: what is asked */
+	uint32_t mnan;		 /* the more, the longer its ANA log; 0: all in one page */
+	unsigned ana_moves;	 /* so often the log changes while it is read in parts, */
+	uint8_t ana_state_moved; /* and this is what group 1 is in the end */
+	uint64_t ana_chgcnt;
+	unsigned ana_reads; /* from the beginning of the log */
+	bool twin;	    /* has the CNTLID of its sibling */
+	uint16_t queues;    /* granted; 0: what is asked */
 	uint8_t mdts;
 	uint16_t oncs;	      /* besides Write Zeroes */
 	bool no_write_zeroes; /* bit in ONCS: there, all the same, with a size limit */

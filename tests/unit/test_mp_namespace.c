@@ -538,6 +538,47 @@ static void a_group_that_goes_nowhere_costs_nothing(void **state)
 		assert_int_equal(sim_overdue(world.worker[w]), 0);
 }
 
+/*
+ * A log that is read in several parts changes between them. No event tells of that: the one that
+ * has been told is not done with before the log has been read.
+ */
+static void groups_that_move_while_the_log_is_read(void **state)
+{
+	struct upstream *up;
+
+	fake_ctrls[1].mnan = 2000;
+	fake_ctrls[1].ana_state = NVME_ANA_STATE_INACCESSIBLE;
+	fake_ctrls[1].ana_state_moved = NVME_ANA_STATE_OPTIMIZED;
+	fake_ctrls[1].ana_moves = 1;
+	up = live_upstream(1);
+	assert_int_equal(fake_ctrls[1].ana_reads, 4); /* each time the beginning twice */
+	assert_true(only_path(up)->usable);
+	run(nvme_cmd_read, 0);
+}
+
+/* It is read until it stands still for once, but not all the time. */
+static void a_log_that_does_not_stand_still(void **state)
+{
+	struct upstream *up = add_upstream(1);
+
+	fake_ctrls[1].mnan = 2000;
+	fake_ctrls[1].ana_state_moved = NVME_ANA_STATE_NONOPTIMIZED;
+	fake_ctrls[1].ana_moves = 1000;
+	pass(NSEC_PER_SEC);
+	assert_int_equal(up->state, UPSTREAM_CONNECTING);
+	assert_in_range(fake_ctrls[1].ana_reads, 20, 100);
+	fake_ctrls[1].ana_moves = 1;
+	WAIT_FOR(up->state == UPSTREAM_LIVE);
+	settle();
+	assert_int_equal(only_path(up)->rank, RANK_NONOPTIMIZED);
+	/* and one that is known already is not lost by it */
+	fake_ctrls[1].ana_state_moved = NVME_ANA_STATE_OPTIMIZED;
+	fake_ctrls[1].ana_moves = 20;
+	fake_notice(1, NVME_AER_NOTICE_ANA);
+	WAIT_FOR(only_path(up)->rank == RANK_OPTIMIZED);
+	assert_int_equal(up->losses, 0);
+}
+
 /* ---- all workers know of a path before one of them uses it ---- */
 
 static void no_io_before_all_workers_know(void **state)
@@ -628,6 +669,8 @@ int main(void)
 		DEL(namespace_outlives_its_last_path_for_a_while),
 		TWO(groups_move_in_bulk),
 		TWO(a_group_that_goes_nowhere_costs_nothing),
+		T(groups_that_move_while_the_log_is_read),
+		T(a_log_that_does_not_stand_still),
 		TWO(no_io_before_all_workers_know),
 		TWO(answers_about_a_lost_association_do_not_count),
 	};
