@@ -301,6 +301,13 @@ void head_evict(struct head *h)
 		head_remove(h);
 }
 
+/* By what it said itself before, and by what all paths of its head have said. */
+static bool is_what_it_was(const struct path *p, const struct ns_ident *ident)
+{
+	return ident_compare(&p->ident, ident) == IDENT_SAME &&
+	       ident_compare(&p->head->ident, ident) == IDENT_SAME;
+}
+
 void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns,
 	       const struct ns_ident *ident)
 {
@@ -316,7 +323,7 @@ void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns
 		path_configure(p);
 		p->ana_state = NVME_ANA_STATE_INACCESSIBLE; /* until the log says better */
 		TAILQ_INSERT_TAIL(&up->paths, p, up_link);
-	} else if (p->head && ident_compare(&p->ident, ident) != IDENT_SAME) {
+	} else if (p->head && !is_what_it_was(p, ident)) {
 		log_err("path %s/%u: identity changed", up->cfg.name, nsid);
 		detach(p);
 	}
@@ -324,7 +331,9 @@ void path_seen(struct upstream *up, uint32_t nsid, const struct nvme_id_ns *idns
 	p->ident = *ident;
 	p->idns = *idns;
 	p->anagrpid = le32toh(idns->anagrpid);
-	if (!p->head)
+	if (p->head)
+		ident_merge(&p->head->ident, ident);
+	else
 		attach(p);
 }
 

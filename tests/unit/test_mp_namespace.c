@@ -169,6 +169,46 @@ static void identity_change_cuts_the_path(void **state)
 	assert_int_equal(fake_ctrls[2].writes, 1);
 }
 
+/* What it says from now on has to agree with what the other paths of the namespace say. */
+static void a_path_that_says_more_is_compared_with_all(void **state)
+{
+	struct upstream *a, *b;
+
+	fake_ctrls[2].ns[1].nguid_fill = 7;
+	a = live_upstream(1);
+	b = live_upstream(2);
+	assert_ptr_equal(only_path(a)->head, only_path(b)->head);
+	fake_ctrls[1].ns[1].nguid_fill = 8;
+	fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+	settle();
+	assert_null(only_path(a)->head);
+	assert_non_null(strstr(only_path(a)->reason, "only in part"));
+	run(nvme_cmd_write, 0);
+	assert_int_equal(fake_ctrls[1].writes, 0);
+	fake_ctrls[1].ns[1].nguid_fill = 7;
+	fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+	settle();
+	assert_true(only_path(a)->usable);
+}
+
+static void what_a_path_says_later_counts_too(void **state)
+{
+	struct upstream *a = live_upstream(1), *b, *c;
+
+	fake_ctrls[1].ns[1].nguid_fill = 7;
+	fake_notice(1, NVME_AER_NOTICE_NS_CHANGED);
+	settle();
+	assert_true(only_path(a)->usable);
+	fake_ctrls[2].ns[1].uuid_fill = 0;
+	fake_ctrls[2].ns[1].nguid_fill = 7;
+	b = live_upstream(2);
+	assert_ptr_equal(only_path(a)->head, only_path(b)->head);
+	fake_ctrls[3].ns[1].nguid_fill = 8;
+	c = live_upstream(3);
+	assert_null(only_path(c)->head);
+	assert_int_equal(world.added, 1);
+}
+
 /* A controller that for once does not say what it has: what is known stays. */
 static void identify_that_fails_changes_nothing(void **state)
 {
@@ -656,6 +696,8 @@ int main(void)
 		T(refusals_that_are_no_errors),
 		T(refusals_that_pass),
 		T(identity_change_cuts_the_path),
+		T(a_path_that_says_more_is_compared_with_all),
+		T(what_a_path_says_later_counts_too),
 		T(identify_that_fails_changes_nothing),
 		cmocka_unit_test(a_new_connection_has_to_say_what_it_leads_to),
 		T(said_late_is_soon_enough),
