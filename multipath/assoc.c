@@ -14,6 +14,8 @@
 
 #define ADMIN_QUEUE_SIZE 32
 #define ADMIN_IOCCSZ	 4
+/* Nobody waits for Aborts; those that are not answered leave room for what has to be. */
+#define MAX_ABORTS (ADMIN_QUEUE_SIZE - 1 - 8)
 
 /* ---- the end ---- */
 
@@ -130,7 +132,7 @@ void conn_abort(struct conn *conn, uint16_t cid)
 	struct nvme_sqe sqe = {.opcode = nvme_admin_abort_cmd};
 
 	/* Abort Command Limit, 0's based; those beyond it are left to the time limit. */
-	if (a->dead || a->aborts > a->id.acl)
+	if (a->dead || a->aborts > a->id.acl || a->aborts == MAX_ABORTS)
 		return;
 	log_warn("upstream %s: a command on I/O queue %u takes longer than io_timeout: aborting it",
 		 a->up->cfg.name, conn->params.qid);

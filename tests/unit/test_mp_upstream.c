@@ -183,6 +183,26 @@ static void silence_is_found_by_keep_alive(void **state)
 	assert_int_equal(read->status, 0);
 }
 
+/* However many it takes: those that it does not answer are not to fill the admin queue. */
+static void aborts_leave_room_for_others(void **state)
+{
+	struct upstream_config cfg = {.io_timeout = 2 * NSEC_PER_SEC, .queue_size = 64};
+	struct upstream *up;
+
+	fake_ctrls[1].acl = 255;
+	up = live_upstream_with(1, &cfg);
+	live_upstream(2);
+	fake_ctrls[1].silent = true;
+	for (int i = 0; i < 40; i++)
+		submit(nvme_cmd_read);
+	pass(2500 * NSEC_PER_MSEC);
+	assert_int_equal(up->losses, 0);
+	assert_in_range(up->assoc->aborts, 20, 25);
+	WAIT_FOR(up->losses);
+	assert_non_null(strstr(up->reason, "io_timeout"));
+	WAIT_FOR(world.done == 40);
+}
+
 /*
  * An event may come before the namespaces have been looked at. Reading the ANA log for it must not
  * open the I/O queues yet.
@@ -318,6 +338,7 @@ int main(void)
 						world_teardown),
 		T(lost_for_too_long_is_given_up),
 		T(silence_is_found_by_keep_alive),
+		T(aborts_leave_room_for_others),
 		T(event_during_the_first_scan),
 		T(changes_without_end),
 		T(reset_connects_anew),
