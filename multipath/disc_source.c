@@ -45,10 +45,31 @@ static struct upstream *find(struct mp_subsys *ss, const struct upstream_config 
 	return NULL;
 }
 
+/* Named by its address, which several subsystems may be behind, under one port ID too. */
+static struct upstream *add(struct upstream *source, struct upstream_config *cfg, unsigned portid)
+{
+	char where[ADDR_STR_MAX], base[52];
+	struct upstream *up;
+
+	snprintf(base, sizeof(base), "%.10s/%.40s", source->cfg.name, addr_str(&cfg->addr, where));
+	strcpy(cfg->name, base);
+	up = upstream_add(source->ss, cfg);
+	for (unsigned n = 1; !up && n <= MAX_LOG / ENTRY_SIZE; n++) {
+		if (n == 1)
+			snprintf(cfg->name, sizeof(cfg->name), "%s#%u", base, portid);
+		else
+			snprintf(cfg->name, sizeof(cfg->name), "%s#%u.%u", base, portid, n);
+		up = upstream_add(source->ss, cfg);
+	}
+	if (!up)
+		log_warn("upstream %s: too many subsystems behind %s", source->cfg.name, where);
+	return up;
+}
+
 static bool take_entry(struct upstream *source, const struct nvmf_disc_log_entry *e, uint32_t gen)
 {
 	struct upstream_config cfg = source->cfg;
-	char traddr[NVMF_TRADDR_SIZE + 1], trsvcid[NVMF_TRSVCID_SIZE + 1], where[ADDR_STR_MAX];
+	char traddr[NVMF_TRADDR_SIZE + 1], trsvcid[NVMF_TRSVCID_SIZE + 1];
 	struct upstream *up;
 
 	if (e->subtype != NVME_NQN_NVME || e->trtype != cfg.transport->trtype)
@@ -64,14 +85,7 @@ static bool take_entry(struct upstream *source, const struct nvmf_disc_log_entry
 	}
 	up = find(source->ss, &cfg);
 	if (!up) {
-		snprintf(cfg.name, sizeof(cfg.name), "%.10s/%.40s", source->cfg.name,
-			 addr_str(&cfg.addr, where));
-		up = upstream_add(source->ss, &cfg);
-		if (!up) { /* a second subsystem behind the same address */
-			snprintf(cfg.name, sizeof(cfg.name), "%.10s/%.40s#%u", source->cfg.name,
-				 where, le16toh(e->portid));
-			up = upstream_add(source->ss, &cfg);
-		}
+		up = add(source, &cfg, le16toh(e->portid));
 		if (!up)
 			return false;
 		up->source = source;

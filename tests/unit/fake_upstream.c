@@ -2,10 +2,12 @@
 #include "tests/unit/fake_upstream.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ADMIN_CROSS_CONTROLLER_RESET 0x38
+#define DISC_ENTRY		     1024
 #define ANA_PART		     4096 /* of the log, that is read at a time */
 
 struct command {
@@ -160,11 +162,41 @@ static void ana_log(struct fake_ctrl *c, uint8_t *page)
 	log->descs[1].state = c->ana_state_2 ? c->ana_state_2 : NVME_ANA_STATE_OPTIMIZED;
 }
 
+static void disc_log(struct fake_ctrl *c, struct request *req)
+{
+	struct {
+		uint64_t genctr, numrec;
+		uint8_t rest[DISC_ENTRY - 16];
+		struct nvmf_disc_log_entry e[FAKE_ENTRIES];
+	} log = {.genctr = htole64(c->genctr)};
+	uint32_t n = 0;
+
+	for (; n < FAKE_ENTRIES && c->disc[n].port; n++) {
+		log.e[n].trtype = NVMF_TRTYPE_TCP;
+		log.e[n].subtype = NVME_NQN_NVME;
+		log.e[n].portid = htole16(7);
+		strcpy(log.e[n].traddr, "127.0.0.1");
+		snprintf(log.e[n].trsvcid, sizeof(log.e[n].trsvcid), "%u", c->disc[n].port);
+		strcpy(log.e[n].subnqn, c->disc[n].nqn);
+	}
+	log.numrec = htole64(n);
+	request_copy_in(req, 0, (uint8_t *)&log + le32toh(req->sqe.cdw12), req->data_len);
+	req->filled = req->data_len;
+	if (req->sqe.cdw12)
+		return;
+	c->disc_reads++;
+	c->genctr += c->genctr_moves;
+}
+
 static void log_page(const struct fake_qp *f, struct request *req)
 {
 	bool ana = (le32toh(req->sqe.cdw10) & 0xff) == NVME_LOG_LID_ANA;
 	_Alignas(8) uint8_t page[ANA_PART] = {0};
 
+	if ((le32toh(req->sqe.cdw10) & 0xff) == NVME_LOG_LID_DISCOVER) {
+		disc_log(ctrl(f), req);
+		return;
+	}
 	if (ana && !req->sqe.cdw12)
 		ana_log(ctrl(f), page);
 	request_copy_in(req, 0, page, req->data_len);

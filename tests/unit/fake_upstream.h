@@ -19,6 +19,13 @@ struct fake_ns {
 	bool private;
 };
 
+#define FAKE_ENTRIES 4
+/* Of a discovery log: what is behind that port of 127.0.0.1 */
+struct fake_entry {
+	unsigned port;
+	const char *nqn;
+};
+
 struct fake_ctrl {
 	bool down;   /* refuses to connect */
 	bool stuck;  /* accepts I/O commands and does not complete them */
@@ -65,7 +72,11 @@ struct fake_ctrl {
 	struct nvme_id_ns idns; /* of every namespace, besides what struct fake_ns says */
 	bool holds_list;	/* does not answer to a request for its namespace list, */
 	bool holds_idns;	/* to Identify of a namespace */
-	struct fake_ns ns[FAKE_MAX_NS + 1]; /* by NSID */
+	struct fake_ns ns[FAKE_MAX_NS + 1];   /* by NSID */
+	struct fake_entry disc[FAKE_ENTRIES]; /* its discovery log, up to one without a port */
+	uint64_t genctr;
+	bool genctr_moves;   /* whenever the log has been read */
+	unsigned disc_reads; /* from the beginning of the log */
 	unsigned reads, writes, flushes, others, connects, aborts;
 	unsigned keep_alives;
 	uint32_t last_nsid;
