@@ -126,6 +126,14 @@ void quarantine_ask(struct mp *mp);
 bool quarantine_fenced_below(const struct mp *mp, uint64_t serial);
 void quarantine_free_all(struct mp *mp);
 
+/* ---- what discovery logs name ---- */
+/* The source is removed: what no other one names goes too. */
+void disc_source_gone(struct upstream *source);
+/* The upstream is removed. */
+void disc_forget_namings(struct upstream *up);
+/* What another source has named is now this one's, by whose configuration it goes on. */
+void upstream_take_source(struct upstream *up, struct upstream *source);
+
 /* ---- upstream ---- */
 void upstream_start(struct upstream *up);
 void upstream_live(struct upstream *up);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Upstreams by discovery: the log of a discovery controller names them. A source that cannot be
- * reached keeps what it named before; only a log that was read whole removes anything.
+ * reached keeps what it named before; only a log that was read whole removes anything, and only
+ * what no other source names.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +67,81 @@ static struct upstream *add(struct upstream *source, struct upstream_config *cfg
 	return up;
 }
 
-static bool take_entry(struct upstream *source, const struct nvmf_disc_log_entry *e, uint32_t gen)
+/* ---- which sources name an upstream ---- */
+
+struct naming {
+	TAILQ_ENTRY(naming) link; /* in upstream->namings */
+	struct upstream *source;
+	uint32_t seen; /* the reading of its log that named the upstream last */
+};
+
+static struct naming *naming_by(const struct upstream *up, const struct upstream *source)
+{
+	struct naming *n;
+
+	TAILQ_FOREACH(n, &up->namings, link)
+		if (n->source == source)
+			return n;
+	return NULL;
+}
+
+static void name(struct upstream *up, struct upstream *source)
+{
+	struct naming *n = naming_by(up, source);
+
+	if (!n) {
+		n = calloc(1, sizeof(*n));
+		if (!n)
+			abort();
+		n->source = source;
+		TAILQ_INSERT_TAIL(&up->namings, n, link);
+	}
+	n->seen = source->readings;
+}
+
+static void forget(struct upstream *up, struct naming *n)
+{
+	TAILQ_REMOVE(&up->namings, n, link);
+	free(n);
+}
+
+/* It goes to another source, if there is one, and goes on. */
+static void unname(struct upstream *up, struct naming *n)
+{
+	const struct upstream *source = n->source;
+
+	forget(up, n);
+	if (up->source != source)
+		return;
+	n = TAILQ_FIRST(&up->namings);
+	if (n)
+		upstream_take_source(up, n->source);
+	else
+		upstream_remove(up);
+}
+
+void disc_source_gone(struct upstream *source)
+{
+	struct upstream *up, *next;
+	struct naming *n;
+
+	for (up = TAILQ_FIRST(&source->ss->upstreams); up; up = next) {
+		next = TAILQ_NEXT(up, link);
+		n = naming_by(up, source);
+		if (n)
+			unname(up, n);
+	}
+}
+
+void disc_forget_namings(struct upstream *up)
+{
+	while (!TAILQ_EMPTY(&up->namings))
+		forget(up, TAILQ_FIRST(&up->namings));
+}
+
+/* ---- the log ---- */
+
+static bool take_entry(struct upstream *source, const struct nvmf_disc_log_entry *e)
 {
 	struct upstream_config cfg = source->cfg;
 	char traddr[NVMF_TRADDR_SIZE + 1], trsvcid[NVMF_TRSVCID_SIZE + 1];
@@ -90,7 +165,8 @@ static bool take_entry(struct upstream *source, const struct nvmf_disc_log_entry
 			return false;
 		up->source = source;
 	}
-	up->seen = gen;
+	if (up->source) /* else it is configured, whatever logs say */
+		name(up, source);
 	return true;
 }
 
@@ -99,15 +175,17 @@ static void apply(struct assoc *a)
 	const struct nvmf_disc_log_entry *e = (const void *)(a->disc_log + ENTRY_SIZE);
 	size_t n = a->disc_len / ENTRY_SIZE - 1;
 	struct upstream *source = a->up, *up, *next;
+	struct naming *naming;
 	unsigned taken = 0;
 
-	source->seen++;
+	source->readings++;
 	for (size_t i = 0; i < n; i++)
-		taken += take_entry(source, &e[i], source->seen);
+		taken += take_entry(source, &e[i]);
 	for (up = TAILQ_FIRST(&source->ss->upstreams); up; up = next) {
 		next = TAILQ_NEXT(up, link);
-		if (up->source == source && up->seen != source->seen)
-			upstream_remove(up);
+		naming = naming_by(up, source);
+		if (naming && naming->seen != source->readings)
+			unname(up, naming);
 	}
 	assoc_disc_read(a, taken);
 }

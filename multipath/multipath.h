@@ -312,16 +312,17 @@ struct upstream {
 	TAILQ_HEAD(, path) paths;
 	struct assoc *assoc; /* the present one; NULL while waiting */
 	struct loop_timer retry;
-	struct upstream *source; /* the discovery source that named it, or NULL */
-	uint64_t lost_at;	 /* loop time of the loss (or start) that is being made good */
-	unsigned attempts;	 /* since then */
-	unsigned flaps;		 /* lives in a row that were short */
-	uint64_t damped_until;	 /* loop time; its paths are used last until then. 0: not damped */
+	struct upstream *source;      /* the discovery source whose configuration it has, or NULL */
+	TAILQ_HEAD(, naming) namings; /* by discovery sources; it stays as long as one names it */
+	uint64_t lost_at;	      /* loop time of the loss (or start) that is being made good */
+	unsigned attempts;	      /* since then */
+	unsigned flaps;		      /* lives in a row that were short */
+	uint64_t damped_until; /* loop time; its paths are used last until then. 0: not damped */
 	struct loop_timer undamp;
-	bool draining;	/* its paths take no new I/O */
-	bool withdrawn; /* see upstream_withdraw() */
-	uint32_t seen;	/* discovery: generation of the log that named it last */
-	unsigned refs;	/* associations and paths that still point here */
+	bool draining;	   /* its paths take no new I/O */
+	bool withdrawn;	   /* see upstream_withdraw() */
+	uint32_t readings; /* of its log, if it is a discovery source */
+	unsigned refs;	   /* associations and paths that still point here */
 };
 
 struct mp_subsys {

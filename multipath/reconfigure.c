@@ -72,6 +72,14 @@ static void reconfigure_named(struct upstream *up, const struct upstream_config 
 	upstream_reconfigure(up, &cfg);
 }
 
+void upstream_take_source(struct upstream *up, struct upstream *source)
+{
+	log_notice("upstream %s: named by %s from now on", up->cfg.name, source->cfg.name);
+	up->source = source;
+	up->withdrawn = false;
+	reconfigure_named(up, &source->cfg);
+}
+
 /*
  * All but the name, which is the same: workers read that, and nothing else of it, for their debug
  * lines.

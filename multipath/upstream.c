@@ -184,6 +184,7 @@ struct upstream *upstream_add(struct mp_subsys *ss, const struct upstream_config
 	up->cfg = *cfg;
 	up->refs = 1;
 	TAILQ_INIT(&up->paths);
+	TAILQ_INIT(&up->namings);
 	TAILQ_INSERT_TAIL(&ss->upstreams, up, link);
 	mp_object_new(ss);
 	loop_timer_init(&up->retry, ss->mp->control, on_retry, up);
@@ -207,18 +208,14 @@ void upstream_put(struct upstream *up)
 
 void upstream_remove(struct upstream *up)
 {
-	struct upstream *u, *next;
 	struct path *p;
 
 	if (up->state == UPSTREAM_DELETING)
 		return;
 	set_state(up, UPSTREAM_DELETING, "removed");
 	tell(up);
-	for (u = TAILQ_FIRST(&up->ss->upstreams); u; u = next) {
-		next = TAILQ_NEXT(u, link);
-		if (u->source == up) /* never a source itself, so this goes one level deep */
-			upstream_remove(u);
-	}
+	disc_source_gone(up); /* what it has named is never a source itself: one level deep */
+	disc_forget_namings(up);
 	upstream_refresh_paths(up);
 	while ((p = TAILQ_FIRST(&up->paths)))
 		path_remove(p);
