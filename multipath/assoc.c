@@ -56,6 +56,7 @@ static void tear_down(void *arg)
 	fini_timer(&a->keep_alive);
 	fini_timer(&a->ana_delay);
 	fini_timer(&a->rescan);
+	fini_timer(&a->disc_pause);
 	fini_timer(&a->admin_expiry);
 	a->torn = true;
 	if (a->nr_conns)

@@ -65,6 +65,7 @@ struct assoc {
 	uint8_t *disc_log;
 	size_t disc_len, disc_pos;
 	bool disc_busy, disc_again;
+	struct loop_timer disc_pause;
 	/* I/O qpairs */
 	struct conn *conns[MP_MAX_WORKERS];
 	bool opened;

@@ -15,6 +15,8 @@
 #define ENTRY_SIZE 1024u /* of the header too (Base 2.0 figures 264 and 265) */
 #define CHUNK	   4096u
 #define MAX_LOG	   (1024 * ENTRY_SIZE)
+/* Before a log is read anew that has changed while it was read: it may be one that always does. */
+#define PAUSE (100 * NSEC_PER_MSEC)
 
 static uint64_t log_field(const struct assoc *a, size_t off)
 {
@@ -199,6 +201,18 @@ static void read_log(struct assoc *a, uint32_t len, admin_fn fn)
 	admin_send(a, &sqe, len, a->up->cfg.connect_timeout, fn);
 }
 
+static void on_pause(void *arg)
+{
+	disc_start(arg);
+}
+
+static void read_later(struct assoc *a)
+{
+	if (!a->disc_pause.fn)
+		loop_timer_init(&a->disc_pause, a->up->ss->mp->control, on_pause, a);
+	loop_timer_arm(&a->disc_pause, PAUSE);
+}
+
 static void on_recheck(struct assoc *a, struct request *req, uint16_t status)
 {
 	uint64_t genctr = 0;
@@ -211,7 +225,7 @@ static void on_recheck(struct assoc *a, struct request *req, uint16_t status)
 	}
 	request_copy_out(req, 0, &genctr, sizeof(genctr));
 	if (le64toh(genctr) != log_field(a, 0) || a->disc_again)
-		disc_start(a); /* it changed while being read */
+		read_later(a);
 	else
 		apply(a);
 }

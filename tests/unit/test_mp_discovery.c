@@ -114,6 +114,26 @@ static void a_source_is_configured_no_more(void **state)
 	settle();
 }
 
+/* It is not read all the time, and what it names is there as soon as it stands still. */
+static void a_log_that_does_not_stand_still(void **state)
+{
+	struct upstream_config cfg = {.discovery = true};
+	struct upstream *source;
+
+	fake_ctrls[7].disc[0] = (struct fake_entry){1, NQN};
+	fake_ctrls[7].genctr_moves = true;
+	source = add_upstream_with(7, &cfg);
+	pass(NSEC_PER_SEC);
+	assert_int_equal(source->state, UPSTREAM_CONNECTING);
+	assert_in_range(fake_ctrls[7].disc_reads, 10, 30);
+	fake_ctrls[7].genctr_moves = false;
+	WAIT_FOR(upstream_find(world.ss, "up7/127.0.0.1:1"));
+	fake_ctrls[7].genctr_moves = true;
+	change_log(7, 1);
+	upstream_remove(source); /* in the middle of it */
+	settle();
+}
+
 /* One that is configured stays, whatever logs say. */
 static void configured_and_named(void **state)
 {
@@ -132,11 +152,9 @@ static void configured_and_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(many_subsystems_behind_one_address),
-		T(named_by_another_source_too),
-		T(sources_count_for_themselves),
-		T(a_source_is_configured_no_more),
-		T(configured_and_named),
+		T(many_subsystems_behind_one_address), T(named_by_another_source_too),
+		T(sources_count_for_themselves),       T(a_source_is_configured_no_more),
+		T(a_log_that_does_not_stand_still),    T(configured_and_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
