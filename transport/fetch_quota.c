@@ -2,6 +2,7 @@
 /* The share of a pool that fetches may take. See fetch_quota.h. */
 #include "transport/fetch_quota.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -101,6 +102,7 @@ void fetch_quota_release(struct fetch_quota *q)
 	pthread_mutex_unlock(&lock);
 	if (!last)
 		return;
+	assert(!q->shares[FETCH_SLOTS].used && !q->shares[FETCH_SEGMENTS].used);
 	loop_hook_cancel(q->loop, &q->shares[FETCH_SLOTS].hook);
 	loop_hook_cancel(q->loop, &q->shares[FETCH_SEGMENTS].hook);
 	free(q);
@@ -140,6 +142,7 @@ void fetch_quota_put(struct fetch_quota *q, enum fetch_kind kind, unsigned n)
 {
 	struct share *s = &q->shares[kind];
 
+	assert(s->used >= n);
 	s->used -= n;
 	wake(q, s);
 }

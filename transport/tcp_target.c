@@ -379,6 +379,7 @@ void tcp_tgt_new(struct tgt_listener *l, int fd, const struct sockaddr_storage *
 	getsockname(fd, (struct sockaddr *)&t->qp.local.ss, &t->qp.local.len);
 	TAILQ_INIT(&t->qp.requests);
 	TAILQ_INIT(&t->outgoing);
+	TAILQ_INIT(&t->parked);
 	cid_map_init(&t->cids);
 	loop_hook_init(&t->event, on_hook, t);
 	atomic_init(&t->refs, 1);

@@ -74,11 +74,13 @@ struct tcp_tgt {
 	/* waiting for resources */
 	struct tcp_tgt_stash stash;
 	struct pool_waiter rx_waiter;	 /* a slot or segment for the capsule at hand */
-	struct pool_waiter fetch_waiter; /* segments for the oldest fetch */
+	struct pool_waiter fetch_waiter; /* segments for the first of the parked */
 	struct fetch_waiter quota_waiter;
 	struct fetch_quota *quota;
-	unsigned quota_held; /* segments, for the oldest fetch that waits for segments */
-	unsigned parked;     /* fetches that wait */
+	/* Fetches that wait, in the order of tgt_fetch(): not that of arrival, since the gateway
+	 * may take its time before it asks for data. By req->link: the transport owns them. */
+	TAILQ_HEAD(, request) parked;
+	bool quota_held; /* for the first of them, as many as it has segments */
 
 	/* lack of progress */
 	unsigned fetching; /* R2Ts that the host has not served */
@@ -132,9 +134,11 @@ void tcp_tgt_stash_fini(struct tcp_tgt *t);
 
 /* ---- the host's data ---- */
 void tcp_tgt_fetch(struct request *req);
-/* The gateway answers a fetch that has no buffers yet. */
-void tcp_tgt_unpark(struct tcp_tgt *t);
-/* Goes on with fetches that wait, oldest first. */
+/* A fetch that has no buffers yet leaves the line: it is answered, or given up. */
+void tcp_tgt_unpark(struct tcp_tgt *t, struct request *req);
+/* Gives up what is held and awaited for the first in the line. */
+void tcp_tgt_drop_turn(struct tcp_tgt *t);
+/* Goes on with fetches that wait, in order. */
 void tcp_tgt_run_parked(struct tcp_tgt *t);
 /* The request leaves TGT_REQ_FETCHING or TGT_REQ_DISCARDING: what it had of the quota goes back. */
 void tcp_tgt_fetch_end(struct tcp_tgt *t, struct request *req);

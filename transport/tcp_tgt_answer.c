@@ -181,7 +181,7 @@ void tcp_tgt_complete(struct request *req)
 		/* The socket may still hold part of it: tcp_tgt_do_close() has the rest. */
 		if (t->phase == PHASE_CLOSING && t->s.fd >= 0) {
 			if (was_parked)
-				tcp_tgt_unpark(t);
+				tcp_tgt_unpark(t, req);
 			if (req->tgt_state == TGT_REQ_FETCHING)
 				tcp_tgt_fetch_end(t, req);
 			TAILQ_REMOVE(&t->qp.requests, req, tgt_link);
@@ -195,7 +195,7 @@ void tcp_tgt_complete(struct request *req)
 	TAILQ_REMOVE(&t->qp.requests, req, tgt_link);
 	TAILQ_INSERT_TAIL(&t->outgoing, req, tgt_link);
 	if (was_parked)
-		tcp_tgt_unpark(t);
+		tcp_tgt_unpark(t, req);
 	if (req->tgt_state == TGT_REQ_FETCHING) {
 		if (!tcp_tx_unqueue(&t->s, &req->ttx)) {
 			req->tgt_state = TGT_REQ_DISCARDING;

@@ -83,6 +83,10 @@ void tcp_tgt_release(struct tcp_tgt *t, struct request *req)
 		TAILQ_REMOVE(&t->outgoing, req, tgt_link);
 		tcp_tgt_fetch_end(t, req);
 		break;
+	case TGT_REQ_WAIT_BUFFERS:
+		tcp_tgt_unpark(t, req);
+		TAILQ_REMOVE(&t->qp.requests, req, tgt_link);
+		break;
 	case TGT_REQ_FETCHING:
 		tcp_tgt_fetch_end(t, req);
 		/* fall through */
@@ -104,15 +108,9 @@ void tcp_tgt_release(struct tcp_tgt *t, struct request *req)
 
 void tcp_tgt_leave_loop(struct tcp_tgt *t)
 {
-	struct pool *pool = loop_pool(t->qp.loop);
-
 	loop_timer_fini(&t->timer);
-	pool_wait_cancel(pool, &t->rx_waiter);
-	pool_wait_cancel(pool, &t->fetch_waiter);
-	fetch_quota_cancel(t->quota, FETCH_SEGMENTS, &t->quota_waiter);
-	if (t->quota_held)
-		fetch_quota_put(t->quota, FETCH_SEGMENTS, t->quota_held);
-	t->quota_held = 0;
+	pool_wait_cancel(loop_pool(t->qp.loop), &t->rx_waiter);
+	tcp_tgt_drop_turn(t);
 	tcp_tgt_stash_fini(t);
 }
 

@@ -17,28 +17,27 @@ static void send_r2t(struct tcp_tgt *t, struct request *req)
 	tcp_tx_queue(&t->s, tx);
 }
 
-/* Segments for the oldest parked fetch: true, or false with a waiter queued. */
+/* Segments for the fetch whose turn it is: true, or false with a waiter queued. Then it is to be
+ * the first of the parked. */
 static bool fetch_segments(struct tcp_tgt *t, struct request *req)
 {
-	if (!t->quota_held) {
-		if (!fetch_quota_take(t->quota, FETCH_SEGMENTS, tcp_tgt_segments(req),
-				      &t->quota_waiter))
-			return false;
-		t->quota_held = tcp_tgt_segments(req);
-	}
+	if (!t->quota_held &&
+	    !fetch_quota_take(t->quota, FETCH_SEGMENTS, tcp_tgt_segments(req), &t->quota_waiter))
+		return false;
+	t->quota_held = true;
 	if (request_alloc_data_in_turn(req, req->data_len)) {
 		pool_wait(loop_pool(t->qp.loop), &t->fetch_waiter);
 		return false;
 	}
 	/* Now the request holds it, until it leaves TGT_REQ_FETCHING. */
-	t->quota_held = 0;
+	t->quota_held = false;
 	return true;
 }
 
 static void park(struct tcp_tgt *t, struct request *req)
 {
 	req->tgt_state = TGT_REQ_WAIT_BUFFERS;
-	t->parked++;
+	TAILQ_INSERT_TAIL(&t->parked, req, link);
 }
 
 void tcp_tgt_run_parked(struct tcp_tgt *t)
@@ -47,14 +46,8 @@ void tcp_tgt_run_parked(struct tcp_tgt *t)
 
 	if (t->phase >= PHASE_CLOSING)
 		return;
-	TAILQ_FOREACH(req, &t->qp.requests, tgt_link) {
-		if (!t->parked)
-			break;
-		if (req->tgt_state != TGT_REQ_WAIT_BUFFERS)
-			continue;
-		if (!fetch_segments(t, req))
-			break;
-		t->parked--;
+	while ((req = TAILQ_FIRST(&t->parked)) && fetch_segments(t, req)) {
+		TAILQ_REMOVE(&t->parked, req, link);
 		send_r2t(t, req);
 	}
 }
@@ -73,21 +66,28 @@ void tcp_tgt_fetch(struct request *req)
 		return;
 	}
 	/* Behind others of this queue, or in vain: tcp_tgt_do_close() gives it back. */
-	if (t->parked || t->phase >= PHASE_CLOSING || !fetch_segments(t, req))
+	if (!TAILQ_EMPTY(&t->parked) || t->phase >= PHASE_CLOSING || !fetch_segments(t, req))
 		park(t, req);
 	else
 		send_r2t(t, req);
 }
 
-void tcp_tgt_unpark(struct tcp_tgt *t)
+void tcp_tgt_drop_turn(struct tcp_tgt *t)
 {
-	t->parked--;
-	/* What was taken for the oldest may be too little for the next. */
 	pool_wait_cancel(loop_pool(t->qp.loop), &t->fetch_waiter);
 	fetch_quota_cancel(t->quota, FETCH_SEGMENTS, &t->quota_waiter);
 	if (t->quota_held)
-		fetch_quota_put(t->quota, FETCH_SEGMENTS, t->quota_held);
-	t->quota_held = 0;
+		fetch_quota_put(t->quota, FETCH_SEGMENTS,
+				tcp_tgt_segments(TAILQ_FIRST(&t->parked)));
+	t->quota_held = false;
+}
+
+void tcp_tgt_unpark(struct tcp_tgt *t, struct request *req)
+{
+	/* What was taken for it may be too little for the next. */
+	if (TAILQ_FIRST(&t->parked) == req)
+		tcp_tgt_drop_turn(t);
+	TAILQ_REMOVE(&t->parked, req, link);
 }
 
 void tcp_tgt_fetch_end(struct tcp_tgt *t, struct request *req)

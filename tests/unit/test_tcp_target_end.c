@@ -141,7 +141,7 @@ static struct host waiting_for_buffers(void)
 	raw_write(&h, 2, 60 * SEG_SIZE);
 	raw_write(&h, 3, 1);
 	RAW_UNTIL(h.gate->commands == 3);
-	assert_int_equal(inside(&h)->parked, 2);
+	assert_int_equal(TAILQ_FIRST(&inside(&h)->parked)->cid, 2);
 	return h;
 }
 

@@ -287,6 +287,104 @@ static void test_waiting_fetches_take_turns(void **state)
 	raw_hang_up(&few);
 }
 
+/* Of a worker with 128 segments. */
+static struct request *hogs[2];
+
+static void take_all(void)
+{
+	for (unsigned i = 0; i < N(hogs); i++) {
+		hogs[i] = pool_get(loop_pool(raw_worker));
+		assert_int_equal(request_alloc_data(hogs[i], 64 * SEG_SIZE), 0);
+	}
+	assert_int_equal(pool_free_segments(loop_pool(raw_worker)), 0);
+}
+
+static void give_all(void)
+{
+	for (unsigned i = 0; i < N(hogs); i++)
+		pool_put(hogs[i]);
+}
+
+/* The gateway asks for data in another order than that of arrival, while there are no segments:
+ * what the one that asked first has of the quota is not taken for the other's. */
+static void fetch_out_of_order(struct host *h, uint32_t first_came, uint32_t first_asked)
+{
+	struct request *came, *asked;
+	uint16_t tags[2];
+
+	take_all();
+	nr_kept = 0;
+	raw_write(h, 0, first_came);
+	raw_write(h, 1, first_asked);
+	RAW_UNTIL(nr_kept == 2);
+	came = kept[0];
+	asked = kept[1];
+	tgt_fetch(asked);
+	tgt_fetch(came);
+	give_all();
+	tags[1] = raw_hear_r2t(h, 1, first_asked);
+	tags[0] = raw_hear_r2t(h, 0, first_came);
+	raw_serve_r2t(h, 1, tags[1], first_asked);
+	raw_hear_status(h, 1, 0);
+	raw_serve_r2t(h, 0, tags[0], first_came);
+	raw_hear_status(h, 0, 0);
+}
+
+static void test_fetches_out_of_order(void **state)
+{
+	struct host h;
+
+	raw_segments = 128;
+	h = io_queue(false, 33, 0);
+	h.gate->on_command = keep;
+	for (unsigned i = 0; i < 30; i++) {
+		fetch_out_of_order(&h, (i & 1 ? 1 : 20) * SEG_SIZE, (i & 1 ? 20 : 1) * SEG_SIZE);
+		/* Nothing is held by now: one gets its R2T at once. */
+		raw_write(&h, 2, SEG_SIZE);
+		RAW_UNTIL(nr_kept == 3);
+		tgt_fetch(kept[2]);
+		raw_serve_r2t(&h, 2, raw_hear_r2t(&h, 2, SEG_SIZE), SEG_SIZE);
+		raw_hear_status(&h, 2, 0);
+	}
+	raw_hang_up(&h);
+}
+
+/* Both can be answered while they wait, in either order. */
+static void test_parked_are_answered(void **state)
+{
+	const uint16_t aborted = NVME_STATUS(0, NVME_SC_ABORT_REQ);
+	struct host h;
+
+	raw_segments = 128;
+	h = io_queue(false, 33, 0);
+	h.gate->on_command = keep;
+	for (unsigned i = 0; i < 8; i++) {
+		uint16_t tags[3];
+
+		take_all();
+		nr_kept = 0;
+		for (uint16_t k = 0; k < 3; k++)
+			raw_write(&h, k, (30 - 10 * k) * SEG_SIZE);
+		RAW_UNTIL(nr_kept == 3);
+		for (unsigned k = 0; k < 3; k++)
+			tgt_fetch(kept[(i + k) % 3]);
+		tgt_complete_status(kept[i % 2], aborted);
+		raw_hear_status(&h, i % 2, aborted);
+		give_all();
+		for (unsigned k = i; k < i + 3; k++)
+			if (k % 3 != i % 2)
+				tags[k % 3] =
+					raw_hear_r2t(&h, k % 3, (30 - 10 * (k % 3)) * SEG_SIZE);
+		for (uint16_t k = 0; k < 3; k++) {
+			if (k == i % 2)
+				continue;
+			raw_serve_r2t(&h, k, tags[k], (30 - 10u * k) * SEG_SIZE);
+			raw_hear_status(&h, k, 0);
+		}
+	}
+	raw_hang_up(&h);
+}
+
 /* ---- the worker on a thread of its own ---- */
 
 static void test_threads(void **state)
@@ -474,6 +572,8 @@ int main(void)
 		T(test_greedy_host),
 		T(test_slow_host),
 		T(test_waiting_fetches_take_turns),
+		T(test_fetches_out_of_order),
+		T(test_parked_are_answered),
 		T(test_threads),
 		T(test_threads_closing),
 		T(test_threads_close_in_transit),
