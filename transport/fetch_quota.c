@@ -14,10 +14,11 @@
 /* Of slots or of segments. */
 struct share {
 	unsigned limit, used;
-	TAILQ_HEAD(, fetch_waiter) waiters;
+	bool divided; /* nobody may have most of it */
+	TAILQ_HEAD(, fetch_user) waiters;
 	struct loop_hook hook;
-	struct fetch_waiter *calling; /* whose turn it is */
-	bool served;		      /* ...and it has got something in it */
+	struct fetch_user *calling; /* whose turn it is */
+	bool served;		    /* ...and it has got something in it */
 };
 
 struct fetch_quota {
@@ -35,26 +36,27 @@ static LIST_HEAD(, fetch_quota) all = LIST_HEAD_INITIALIZER(all);
 static void run_waiters(void *arg)
 {
 	struct share *s = arg;
-	struct fetch_waiter *w;
+	struct fetch_user *u;
 
-	while ((w = TAILQ_FIRST(&s->waiters))) {
-		TAILQ_REMOVE(&s->waiters, w, link);
-		w->queued = false;
-		s->calling = w;
+	while ((u = TAILQ_FIRST(&s->waiters))) {
+		TAILQ_REMOVE(&s->waiters, u, link);
+		u->queued = false;
+		s->calling = u;
 		s->served = false;
-		w->fn(w->arg);
+		u->fn(u->arg);
 		/* Refused, and first in the line again. */
-		if (w->queued && !s->served)
+		if (u->queued && !s->served)
 			break;
 	}
 	s->calling = NULL;
 }
 
-static void share_init(struct share *s, unsigned total)
+static void share_init(struct share *s, unsigned total, bool divided)
 {
 	unsigned reserve = total / 8 < RESERVE_MAX ? total / 8 : RESERVE_MAX;
 
 	s->limit = total - (reserve ? reserve : 1);
+	s->divided = divided;
 	TAILQ_INIT(&s->waiters);
 	loop_hook_init(&s->hook, run_waiters, s);
 }
@@ -67,8 +69,8 @@ static struct fetch_quota *quota_new(struct loop *loop)
 		return NULL;
 	q->loop = loop;
 	q->pool = loop_pool(loop);
-	share_init(&q->shares[FETCH_SLOTS], pool_total_requests(q->pool));
-	share_init(&q->shares[FETCH_SEGMENTS], pool_total_segments(q->pool));
+	share_init(&q->shares[FETCH_SLOTS], pool_total_requests(q->pool), false);
+	share_init(&q->shares[FETCH_SEGMENTS], pool_total_segments(q->pool), true);
 	LIST_INSERT_HEAD(&all, q, link);
 	return q;
 }
@@ -108,27 +110,36 @@ void fetch_quota_release(struct fetch_quota *q)
 	free(q);
 }
 
-bool fetch_quota_take(struct fetch_quota *q, enum fetch_kind kind, unsigned n,
-		      struct fetch_waiter *w)
+/* Whoever has something takes no more than is left for others. */
+static bool is_over(const struct share *s, unsigned n, const struct fetch_user *u)
+{
+	return s->divided && u->held && s->used + u->held + n > s->limit;
+}
+
+bool fetch_quota_take(struct fetch_quota *q, enum fetch_kind kind, unsigned n, struct fetch_user *u)
 {
 	struct share *s = &q->shares[kind];
 	/* One that is bigger than the whole share goes alone. */
 	bool fits = !s->used || s->used + n <= s->limit;
-	bool turn = s->calling == w && !s->served;
+	bool turn = s->calling == u && !s->served;
 
+	u->over = is_over(s, n, u);
+	if (u->over)
+		return false;
 	if (fits && (turn || TAILQ_EMPTY(&s->waiters))) {
 		s->used += n;
+		u->held += n;
 		s->served = true;
 		return true;
 	}
-	if (w->queued)
+	if (u->queued)
 		return false;
-	w->queued = true;
+	u->queued = true;
 	/* With something in hand it stands behind those that have waited meanwhile. */
 	if (turn)
-		TAILQ_INSERT_HEAD(&s->waiters, w, link);
+		TAILQ_INSERT_HEAD(&s->waiters, u, link);
 	else
-		TAILQ_INSERT_TAIL(&s->waiters, w, link);
+		TAILQ_INSERT_TAIL(&s->waiters, u, link);
 	return false;
 }
 
@@ -138,23 +149,30 @@ static void wake(struct fetch_quota *q, struct share *s)
 		loop_hook_queue(q->loop, &s->hook);
 }
 
-void fetch_quota_put(struct fetch_quota *q, enum fetch_kind kind, unsigned n)
+void fetch_quota_put(struct fetch_quota *q, enum fetch_kind kind, unsigned n, struct fetch_user *u)
 {
 	struct share *s = &q->shares[kind];
 
-	assert(s->used >= n);
+	assert(s->used >= n && u->held >= n);
 	s->used -= n;
+	u->held -= n;
+	if (u->over && !u->queued) {
+		u->queued = true;
+		TAILQ_INSERT_TAIL(&s->waiters, u, link);
+	}
+	u->over = false;
 	wake(q, s);
 }
 
-void fetch_quota_cancel(struct fetch_quota *q, enum fetch_kind kind, struct fetch_waiter *w)
+void fetch_quota_cancel(struct fetch_quota *q, enum fetch_kind kind, struct fetch_user *u)
 {
 	struct share *s = &q->shares[kind];
 
-	if (!w->queued)
+	u->over = false;
+	if (!u->queued)
 		return;
-	w->queued = false;
-	TAILQ_REMOVE(&s->waiters, w, link);
+	u->queued = false;
+	TAILQ_REMOVE(&s->waiters, u, link);
 	/* The next one may fit. */
 	wake(q, s);
 }

@@ -297,7 +297,7 @@ static int join_loop(struct tcp_tgt *t, struct loop *loop)
 	loop_timer_init(&t->timer, loop, tcp_tgt_on_timer, t);
 	t->rx_waiter = (struct pool_waiter){.fn = on_rx_room, .arg = t};
 	t->fetch_waiter = (struct pool_waiter){.fn = tcp_tgt_on_fetch_room, .arg = t};
-	t->quota_waiter = (struct fetch_waiter){.fn = tcp_tgt_on_fetch_room, .arg = t};
+	t->quota_user = (struct fetch_user){.fn = tcp_tgt_on_fetch_room, .arg = t};
 	tcp_tgt_stash_init(t);
 	return 0;
 }

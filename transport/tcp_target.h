@@ -51,7 +51,7 @@ struct tcp_tgt_stash {
 	unsigned size; /* a power of two, or 0 */
 	unsigned first, n;
 	struct pool_waiter pool_waiter;
-	struct fetch_waiter quota_waiter;
+	struct fetch_user quota_user;
 	bool quota_held; /* for the first of them */
 };
 
@@ -75,7 +75,7 @@ struct tcp_tgt {
 	struct tcp_tgt_stash stash;
 	struct pool_waiter rx_waiter;	 /* a slot or segment for the capsule at hand */
 	struct pool_waiter fetch_waiter; /* segments for the first of the parked */
-	struct fetch_waiter quota_waiter;
+	struct fetch_user quota_user;
 	struct fetch_quota *quota;
 	/* Fetches that wait, in the order of tgt_fetch(): not that of arrival, since the gateway
 	 * may take its time before it asks for data. By req->link: the transport owns them. */

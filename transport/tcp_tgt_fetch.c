@@ -22,7 +22,7 @@ static void send_r2t(struct tcp_tgt *t, struct request *req)
 static bool fetch_segments(struct tcp_tgt *t, struct request *req)
 {
 	if (!t->quota_held &&
-	    !fetch_quota_take(t->quota, FETCH_SEGMENTS, tcp_tgt_segments(req), &t->quota_waiter))
+	    !fetch_quota_take(t->quota, FETCH_SEGMENTS, tcp_tgt_segments(req), &t->quota_user))
 		return false;
 	t->quota_held = true;
 	if (request_alloc_data_in_turn(req, req->data_len)) {
@@ -75,10 +75,10 @@ void tcp_tgt_fetch(struct request *req)
 void tcp_tgt_drop_turn(struct tcp_tgt *t)
 {
 	pool_wait_cancel(loop_pool(t->qp.loop), &t->fetch_waiter);
-	fetch_quota_cancel(t->quota, FETCH_SEGMENTS, &t->quota_waiter);
+	fetch_quota_cancel(t->quota, FETCH_SEGMENTS, &t->quota_user);
 	if (t->quota_held)
-		fetch_quota_put(t->quota, FETCH_SEGMENTS,
-				tcp_tgt_segments(TAILQ_FIRST(&t->parked)));
+		fetch_quota_put(t->quota, FETCH_SEGMENTS, tcp_tgt_segments(TAILQ_FIRST(&t->parked)),
+				&t->quota_user);
 	t->quota_held = false;
 }
 
@@ -93,7 +93,7 @@ void tcp_tgt_unpark(struct tcp_tgt *t, struct request *req)
 void tcp_tgt_fetch_end(struct tcp_tgt *t, struct request *req)
 {
 	t->fetching--;
-	fetch_quota_put(t->quota, FETCH_SEGMENTS, tcp_tgt_segments(req));
+	fetch_quota_put(t->quota, FETCH_SEGMENTS, tcp_tgt_segments(req), &t->quota_user);
 	tcp_tgt_has_data(t, req);
 }
 

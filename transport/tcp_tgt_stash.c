@@ -38,7 +38,7 @@ static struct request *take_slot(struct tcp_tgt *t)
 	struct tcp_tgt_stash *s = &t->stash;
 	struct request *req;
 
-	if (!s->quota_held && !fetch_quota_take(t->quota, FETCH_SLOTS, 1, &s->quota_waiter))
+	if (!s->quota_held && !fetch_quota_take(t->quota, FETCH_SLOTS, 1, &s->quota_user))
 		return NULL;
 	s->quota_held = true;
 	req = pool_get(loop_pool(t->qp.loop));
@@ -87,14 +87,14 @@ void tcp_tgt_has_data(struct tcp_tgt *t, struct request *req)
 	if (!req->tgt_owes)
 		return;
 	req->tgt_owes = false;
-	fetch_quota_put(t->quota, FETCH_SLOTS, 1);
+	fetch_quota_put(t->quota, FETCH_SLOTS, 1, &t->stash.quota_user);
 }
 
 void tcp_tgt_stash_init(struct tcp_tgt *t)
 {
 	t->stash = (struct tcp_tgt_stash){
 		.pool_waiter = {.fn = on_room, .arg = t},
-		.quota_waiter = {.fn = on_room, .arg = t},
+		.quota_user = {.fn = on_room, .arg = t},
 	};
 }
 
@@ -103,8 +103,8 @@ void tcp_tgt_stash_fini(struct tcp_tgt *t)
 	struct tcp_tgt_stash *s = &t->stash;
 
 	pool_wait_cancel(loop_pool(t->qp.loop), &s->pool_waiter);
-	fetch_quota_cancel(t->quota, FETCH_SLOTS, &s->quota_waiter);
+	fetch_quota_cancel(t->quota, FETCH_SLOTS, &s->quota_user);
 	if (s->quota_held)
-		fetch_quota_put(t->quota, FETCH_SLOTS, 1);
+		fetch_quota_put(t->quota, FETCH_SLOTS, 1, &s->quota_user);
 	free(s->sqes);
 }

@@ -128,12 +128,12 @@ static struct host answered_before_its_data(void)
 	return h;
 }
 
-/* One fetch has all that fetches may have, others wait: for the quota and for segments. */
+/* One fetch has most of what fetches may have: the next of the connection waits for its end. */
 static struct host waiting_for_buffers(void)
 {
 	struct host h;
 
-	raw_segments = 72;
+	raw_segments = 160;
 	h = raw_io();
 	h.gate->on_command = raw_serve;
 	raw_write(&h, 1, 60 * SEG_SIZE);
@@ -142,6 +142,28 @@ static struct host waiting_for_buffers(void)
 	raw_write(&h, 3, 1);
 	RAW_UNTIL(h.gate->commands == 3);
 	assert_int_equal(TAILQ_FIRST(&inside(&h)->parked)->cid, 2);
+	return h;
+}
+
+/* Another host has most of what fetches may have. */
+static struct host other = {.fd = -1};
+
+static struct host waiting_in_line(void)
+{
+	struct host h;
+
+	raw_segments = 72;
+	other = raw_io();
+	other.gate->on_command = raw_serve;
+	raw_write(&other, 1, 60 * SEG_SIZE);
+	raw_hear_r2t(&other, 1, 60 * SEG_SIZE);
+	h = raw_io();
+	h.gate->on_command = raw_serve;
+	raw_write(&h, 2, 60 * SEG_SIZE);
+	raw_write(&h, 3, 1);
+	RAW_UNTIL(h.gate->commands == 2);
+	assert_int_equal(TAILQ_FIRST(&inside(&h)->parked)->cid, 2);
+	assert_true(inside(&h)->quota_user.queued);
 	return h;
 }
 
@@ -236,6 +258,7 @@ static const state_fn states[] = {
 	half_of_its_data,
 	answered_before_its_data,
 	waiting_for_buffers,
+	waiting_in_line,
 	waiting_for_segments,
 	writes_without_slots,
 	waiting_for_a_slot,
@@ -266,6 +289,8 @@ static void end_in(void **state, state_fn get_there, void (*end)(struct host *h)
 		RAW_UNTIL(h.gate->closed);
 	if (h.fd >= 0)
 		raw_hang_up(&h);
+	if (other.fd >= 0)
+		raw_hang_up(&other);
 	if (hog)
 		pool_put(hog);
 	hog = NULL;
@@ -601,9 +626,9 @@ static void test_blocked_is_no_stall(void **state)
 }
 
 /* The gateway answers a write that waits for segments: the one behind it goes on. */
-static void test_answered_while_waiting(void **state)
+static void answered_while_waiting(state_fn get_there)
 {
-	struct host h = waiting_for_buffers();
+	struct host h = get_there();
 	struct request *req = h.gate->last, *big = TAILQ_PREV(req, tgt_req_list, tgt_link);
 
 	tgt_complete_status(big, NVME_STATUS(0, NVME_SC_ABORT_REQ));
@@ -613,6 +638,15 @@ static void test_answered_while_waiting(void **state)
 	tgt_complete_status(req, 0);
 	raw_hear_status(&h, 3, 0);
 	raw_hang_up(&h);
+}
+
+static void test_answered_while_waiting(void **state)
+{
+	answered_while_waiting(waiting_for_buffers);
+	raw_teardown(state);
+	raw_setup(state);
+	answered_while_waiting(waiting_in_line);
+	raw_hang_up(&other);
 }
 
 /* ---- listeners ---- */

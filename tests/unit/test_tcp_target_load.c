@@ -261,7 +261,7 @@ static void test_slow_host(void **state)
 /* Fetches that wait take turns: one host with many does not keep out one with few. */
 static void test_waiting_fetches_take_turns(void **state)
 {
-	enum { LEN = 20 * SEG_SIZE };
+	enum { LEN = 40 * SEG_SIZE };
 	struct host many, few;
 	static struct heard in;
 	unsigned before = 0;
@@ -284,6 +284,46 @@ static void test_waiting_fetches_take_turns(void **state)
 	}
 	assert_in_range(before, 1, 6);
 	raw_hang_up(&many);
+	raw_hang_up(&few);
+}
+
+/* Hosts that do not send what they were asked for, much as it may be, do not keep the others from
+ * sending; and one that goes on gets all of its R2Ts. */
+static void test_unserved_fetches(void **state)
+{
+	enum { LEN = REQUEST_MAX_DATA, DEPTH = 60 };
+	struct host many[3], few;
+	static struct heard in;
+	unsigned asked = 0, answers = 0;
+
+	raw_requests = 1024;
+	raw_segments = 4096;
+	raw_cfg.max_h2c_data = 128 * 1024;
+	for (unsigned i = 0; i < N(many); i++) {
+		many[i] = io_queue(false, DEPTH + 1, 0);
+		for (uint16_t k = 0; k < DEPTH; k++)
+			raw_write(&many[i], k, LEN);
+		RAW_UNTIL(many[i].gate->commands == DEPTH);
+		asked += tcp_tgt_of_qp(many[i].gate->qp)->fetching;
+	}
+	assert_in_range(asked, 48, 58);
+	few = io_queue(false, 33, 0);
+	for (uint16_t k = 0; k < 4; k++) {
+		raw_write(&few, k, 65536);
+		raw_turns(20);
+		assert_int_equal(tcp_tgt_of_qp(few.gate->qp)->fetching, 1);
+		raw_serve_r2t(&few, k, raw_hear_r2t(&few, k, 65536), 65536);
+		raw_hear_status(&few, k, 0);
+	}
+	while (answers < DEPTH) {
+		raw_hear(&many[2], &in);
+		if (in.pdu.type == TCP_R2T)
+			raw_serve_r2t(&many[2], in.pdu.cccid, in.pdu.ttag, LEN);
+		else
+			answers++;
+	}
+	for (unsigned i = 0; i < N(many); i++)
+		raw_hang_up(&many[i]);
 	raw_hang_up(&few);
 }
 
@@ -572,6 +612,7 @@ int main(void)
 		T(test_greedy_host),
 		T(test_slow_host),
 		T(test_waiting_fetches_take_turns),
+		T(test_unserved_fetches),
 		T(test_fetches_out_of_order),
 		T(test_parked_are_answered),
 		T(test_threads),
