@@ -80,7 +80,8 @@ struct request {
 	uint16_t cid;	       /* the host's */
 	struct tgt_qpair *tgt; /* NULL: not from a host, or its connection has gone */
 	TAILQ_ENTRY(request) tgt_link;
-	bool tgt_owes; /* the host's data is to come: the slot is one of those for fetches */
+	bool tgt_owes;	   /* the host's data is to come: the slot is one of those for fetches */
+	uint8_t tgt_asked; /* C2H: segments that its connection has asked for by it */
 
 	/* initiator side */
 	struct ini_qpair *ini; /* set while an initiator qpair has it */

@@ -80,6 +80,10 @@ void tcp_tgt_begin(struct tcp_tgt *t, struct request *req, const struct nvme_sqe
 	req->cid = le16toh(sqe->cid);
 	req->dir = (uint8_t)nvme_sqe_dir(sqe);
 	status = check_command(t, req, icd_len);
+	if (req->dir == NVME_DIR_C2H && !status) {
+		req->tgt_asked = (uint8_t)tcp_tgt_segments(req);
+		t->asked += req->tgt_asked;
+	}
 	if (icd_len) {
 		nvme_cqe_set_status(&req->cqe, status);
 		t->rx = req;
@@ -125,6 +129,10 @@ static enum tcp_rx_verdict on_capsule(struct tcp_tgt *t, const struct tcp_pdu *p
 	if (owes_data(&sqe, pdu->data_len)) {
 		arrived(t);
 		tcp_tgt_begin_write(t, &sqe);
+		return TCP_RX_GO;
+	}
+	if (!pdu->data_len && tcp_tgt_postpone_read(t, &sqe)) {
+		arrived(t);
 		return TCP_RX_GO;
 	}
 	req = pool_get(loop_pool(qp->loop));
@@ -346,6 +354,8 @@ static void on_hook(void *arg)
 	}
 	if (t->phase == PHASE_CLOSING)
 		tcp_tgt_do_close(t);
+	else
+		tcp_tgt_run_reads(t);
 }
 
 static void tgt_complete_and_move(struct request *req, struct loop *loop)

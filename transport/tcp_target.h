@@ -45,11 +45,16 @@ struct tgt_listener {
 	bool gone;			/* unlisten() was called: freed with the last connection */
 };
 
-/* Writes without a slot, a ring: see tcp_tgt_stash.c. */
-struct tcp_tgt_stash {
+/* Commands that have not begun. */
+struct sqe_ring {
 	struct nvme_sqe *sqes;
 	unsigned size; /* a power of two, or 0 */
 	unsigned first, n;
+};
+
+/* Writes without a slot: see tcp_tgt_stash.c. */
+struct tcp_tgt_stash {
+	struct sqe_ring ring;
 	struct pool_waiter pool_waiter;
 	struct fetch_user quota_user;
 	bool quota_held; /* for the first of them */
@@ -73,6 +78,9 @@ struct tcp_tgt {
 
 	/* waiting for resources */
 	struct tcp_tgt_stash stash;
+	struct sqe_ring reads;		 /* those that wait until earlier ones have left */
+	struct pool_waiter read_waiter;	 /* a slot for the first of them */
+	unsigned asked;			 /* segments, by the reads that have begun */
 	struct pool_waiter rx_waiter;	 /* a slot or segment for the capsule at hand */
 	struct pool_waiter fetch_waiter; /* segments for the first of the parked */
 	struct fetch_user quota_user;
@@ -126,6 +134,10 @@ void tcp_tgt_begin(struct tcp_tgt *t, struct request *req, const struct nvme_sqe
 		   uint32_t icd_len);
 /* The same for one whose data has to be fetched, as soon as there is a slot for it. */
 void tcp_tgt_begin_write(struct tcp_tgt *t, const struct nvme_sqe *sqe);
+/* True: there is no room for the read, it begins as soon as there is. False: it can begin now. */
+bool tcp_tgt_postpone_read(struct tcp_tgt *t, const struct nvme_sqe *sqe);
+/* Begins reads that had to wait. Not from a callback of the engine. */
+void tcp_tgt_run_reads(struct tcp_tgt *t);
 /* The request's data is here, or not needed: its slot waits for the host no more. */
 void tcp_tgt_has_data(struct tcp_tgt *t, struct request *req);
 void tcp_tgt_stash_init(struct tcp_tgt *t);

@@ -101,9 +101,12 @@ void tcp_tgt_release(struct tcp_tgt *t, struct request *req)
 		cid_map_del(&t->cids, req->tgt_slot);
 	tcp_tgt_has_data(t, req);
 	t->qp.inflight--;
+	t->asked -= req->tgt_asked;
 	req->tgt = NULL;
 	req->tgt_state = TGT_REQ_FREE;
 	pool_put(req);
+	if (t->reads.n && t->phase < PHASE_CLOSING)
+		loop_hook_queue(t->qp.loop, &t->event);
 }
 
 void tcp_tgt_leave_loop(struct tcp_tgt *t)

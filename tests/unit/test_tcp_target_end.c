@@ -211,7 +211,7 @@ static struct host writes_without_slots(void)
 	for (uint16_t i = 0; i < 10; i++)
 		raw_write(&h, i, 300);
 	raw_hear_r2t(&h, 0, 300);
-	RAW_UNTIL(inside(&h)->stash.n == 9);
+	RAW_UNTIL(inside(&h)->stash.ring.n == 9);
 	return h;
 }
 

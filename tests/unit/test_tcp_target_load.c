@@ -114,7 +114,7 @@ static void test_writes_without_slots(void **state)
 		raw_hear_status(&h, i, 0);
 	}
 	assert_int_equal(h.gate->qp->inflight, CMDS);
-	assert_int_equal(tcp_tgt_of_qp(h.gate->qp)->stash.n, CMDS - 3);
+	assert_int_equal(tcp_tgt_of_qp(h.gate->qp)->stash.ring.n, CMDS - 3);
 	raw_hang_up(&h);
 }
 
@@ -136,7 +136,7 @@ static void test_writes_get_slots_in_order(void **state)
 		if (i + 3 < CMDS)
 			tags[i + 3] = raw_hear_r2t(&h, i + 3, LEN);
 	}
-	assert_int_equal(tcp_tgt_of_qp(h.gate->qp)->stash.n, 0);
+	assert_int_equal(tcp_tgt_of_qp(h.gate->qp)->stash.ring.n, 0);
 	raw_hang_up(&h);
 }
 
@@ -154,7 +154,7 @@ static void test_wrong_writes_without_slots(void **state)
 	raw_write(&h, 1, 512);
 	raw_put(&h, bytes, raw_capsule(&h, bytes, &sqe, 0));
 	tag = raw_hear_r2t(&h, 1, 512);
-	RAW_UNTIL(tcp_tgt_of_qp(h.gate->qp)->stash.n == 2);
+	RAW_UNTIL(tcp_tgt_of_qp(h.gate->qp)->stash.ring.n == 2);
 	h.gate->on_ready = NULL; /* not answered yet, so that the CID is still in use */
 	raw_serve_r2t(&h, 1, tag, 512);
 	raw_hear_status(&h, 1, conflict);
@@ -243,6 +243,106 @@ static void test_greedy_host(void **state)
 	for (uint16_t i = 0; i < 60; i++)
 		raw_hear_read(&h, i, REQUEST_MAX_DATA, true);
 	raw_hang_up(&h);
+}
+
+/* Keeps reads, with their segments as the engine would have them, or without. */
+static bool keep_with_segments;
+
+static void keep_read(struct gate *g, struct request *req)
+{
+	if (keep_with_segments && pool_free_segments(req->pool) >= tcp_tgt_segments(req))
+		raw_fill(req, req->data_len);
+	keep(g, req);
+}
+
+static void many_reads_at_once(struct host *h, unsigned n)
+{
+	size_t len = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct nvme_sqe sqe = raw_sqe(2, i, NVME_SGL_TRANSPORT, REQUEST_MAX_DATA);
+
+		len += raw_capsule(h, bytes + len, &sqe, 0);
+	}
+	raw_put(h, bytes, len);
+}
+
+/* All at once, and what they ask for comes later: the same, and the host is read on. */
+static void much_at_once(bool with_segments)
+{
+	enum { READS = 100 };
+	struct pool *pool;
+	struct player *p;
+	struct host h[2];
+
+	raw_segments = 4096;
+	raw_requests = 512;
+	nr_kept = 0;
+	keep_with_segments = with_segments;
+	for (unsigned i = 0; i < N(h); i++) {
+		h[i] = io_queue(false, 256, 4);
+		h[i].gate->on_command = keep_read;
+	}
+	pool = loop_pool(raw_worker);
+	many_reads_at_once(&h[0], READS);
+	RAW_UNTIL(h[0].gate->qp->inflight == READS);
+	raw_turns(10);
+	assert_int_equal(nr_kept, 32);
+	if (with_segments) {
+		assert_int_equal(pool_free_segments(pool), 2048);
+		many_reads_at_once(&h[1], READS);
+		RAW_UNTIL(h[1].gate->qp->inflight == READS);
+		raw_turns(10);
+		assert_int_equal(h[1].gate->commands, 16);
+		assert_int_equal(pool_free_segments(pool), 1024);
+	}
+	/* Commands behind them are carried out, their data comes in. */
+	h[0].gate->on_command = raw_serve;
+	raw_write(&h[0], 200, 65536);
+	raw_serve_r2t(&h[0], 200, raw_hear_r2t(&h[0], 200, 65536), 65536);
+	raw_hear_status(&h[0], 200, 0);
+	h[0].gate->on_command = keep_read;
+	p = player_new(io_queue(false, 33, 4), 32, 1000, 65536, 1);
+	players_run(&p, 1);
+	assert_int_equal(p->done, 1000);
+	player_free(p);
+	raw_hang_up(&h[1]);
+	RAW_UNTIL(h[1].gate->closed);
+	nr_kept = 32;
+	for (uint16_t i = 0; i < READS; i++) {
+		RAW_UNTIL(nr_kept > i);
+		if (!with_segments)
+			raw_fill(kept[i], REQUEST_MAX_DATA);
+		tgt_complete_status(kept[i], 0);
+		raw_hear_read(&h[0], i, REQUEST_MAX_DATA, true);
+	}
+	assert_int_equal(h[0].gate->qp->inflight, 0);
+	assert_int_equal(tcp_tgt_of_qp(h[0].gate->qp)->asked, 0);
+	raw_hang_up(&h[0]);
+}
+
+static void test_much_at_once(void **state)
+{
+	much_at_once(true);
+	raw_teardown(state);
+	raw_setup(state);
+	much_at_once(false);
+}
+
+/* What waits is forgotten when the host goes. */
+static void test_gone_with_reads_waiting(void **state)
+{
+	struct host h;
+
+	keep_with_segments = true;
+	nr_kept = 0;
+	h = io_queue(false, 256, 4);
+	h.gate->on_command = keep_read;
+	many_reads_at_once(&h, 100);
+	RAW_UNTIL(h.gate->qp->inflight == 100);
+	assert_in_range(nr_kept, 1, 4);
+	raw_hang_up(&h);
+	RAW_UNTIL(h.gate->closed);
 }
 
 /* A slow host is not a dead one. */
@@ -610,6 +710,8 @@ int main(void)
 		T(test_wrong_writes_without_slots),
 		T(test_no_slots),
 		T(test_greedy_host),
+		T(test_much_at_once),
+		T(test_gone_with_reads_waiting),
 		T(test_slow_host),
 		T(test_waiting_fetches_take_turns),
 		T(test_unserved_fetches),
