@@ -66,8 +66,8 @@ struct tgt_config {
 	uint8_t cpda;		    /* controller PDU data alignment, 0..31 dwords, 0's based */
 	unsigned max_connections;   /* per listener set; more are closed on accept */
 	uint64_t handshake_timeout; /* ns from accept to a successful Connect */
-	uint64_t
-		stall_timeout; /* ns without progress of pending output or of a half-received PDU */
+	uint64_t stall_timeout; /* ns without progress of pending output, of a half-received PDU or
+				   of data asked for */
 };
 
 /* Who has ended a connection, in order; or something has gone wrong. */

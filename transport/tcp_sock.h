@@ -118,6 +118,14 @@ static inline bool tcp_sock_reading(const struct tcp_sock *s)
 /* True when part of a PDU is here and it is up to the peer that the rest comes. */
 bool tcp_sock_half(const struct tcp_sock *s);
 
+/* At least so many bytes more it takes to go on with that PDU. */
+static inline uint32_t tcp_sock_lacks(const struct tcp_sock *s)
+{
+	if (s->hdr_len)
+		return s->hdr_need > s->hdr_len ? s->hdr_need - s->hdr_len : 1;
+	return s->rx_left + (s->rx_ddgst ? TCP_DIGEST_LEN - s->rx_trail_len : 0u);
+}
+
 /* From ops->pdu: the data of this PDU belongs at @off of @req. */
 void tcp_rx_into(struct tcp_sock *s, struct request *req, uint32_t off);
 

@@ -92,8 +92,11 @@ struct tcp_tgt {
 
 	/* lack of progress */
 	unsigned fetching; /* R2Ts that the host has not served */
-	uint64_t fetched;  /* H2CData PDUs taken */
-	uint64_t rx_mark, tx_mark, fetch_mark;
+	uint64_t fetched;  /* bytes of H2CData PDUs taken */
+	uint64_t owed;	   /* bytes that R2Ts have asked for and that have not come */
+	struct {	   /* what the counters have to reach until the timer fires */
+		uint64_t rx, tx, fetched, moved;
+	} due;
 
 	uint16_t term_len;
 	uint8_t term[TCP_TERM_MAX];

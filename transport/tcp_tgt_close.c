@@ -13,6 +13,8 @@
 
 #include "transport/log.h"
 
+#define STALL_STEP (64u * 1024)
+
 void tcp_tgt_shut(struct tcp_tgt *t, const char *fmt, ...)
 {
 	va_list ap;
@@ -222,28 +224,47 @@ bool tcp_tgt_must_progress(const struct tcp_tgt *t)
 	return t->s.full || tcp_sock_half(&t->s) || awaits_data(t);
 }
 
+/* So much of @pending is progress. With less, a byte now and then would keep memory for ever. */
+static uint64_t step(uint64_t pending)
+{
+	return pending < STALL_STEP ? pending : STALL_STEP;
+}
+
+/* Bytes of H2CData, also of the PDU at hand. */
+static uint64_t fetched(const struct tcp_tgt *t)
+{
+	bool at_hand = t->rx && t->rx->tgt_state != TGT_REQ_RECEIVING_CAPSULE;
+
+	return t->fetched + (at_hand ? t->s.rx_off - t->s.rx_start : 0);
+}
+
 void tcp_tgt_mark_progress(struct tcp_tgt *t)
 {
-	t->rx_mark = stat_get(&t->qp.rx_bytes);
-	t->tx_mark = stat_get(&t->qp.tx_bytes);
-	t->fetch_mark = t->fetched;
+	uint64_t rx = stat_get(&t->qp.rx_bytes), tx = stat_get(&t->qp.tx_bytes);
+	uint64_t had = fetched(t);
+
+	t->due.rx = rx + (tcp_sock_half(&t->s) ? step(tcp_sock_lacks(&t->s)) : 0);
+	t->due.tx = tx + step(t->s.tx_pending);
+	t->due.fetched = had + step(t->owed - (had - t->fetched));
+	t->due.moved = rx + tx + STALL_STEP;
 	loop_timer_arm(&t->timer, t->qp.listener->cfg.stall_timeout);
 }
 
 void tcp_tgt_reading_again(struct tcp_tgt *t)
 {
-	t->rx_mark = UINT64_MAX;
+	t->due.rx = t->due.fetched = 0;
 }
 
 static const char *stalled(const struct tcp_tgt *t)
 {
-	bool silent = stat_get(&t->qp.rx_bytes) == t->rx_mark;
+	uint64_t rx = stat_get(&t->qp.rx_bytes), tx = stat_get(&t->qp.tx_bytes);
 
-	if (t->s.full && stat_get(&t->qp.tx_bytes) == t->tx_mark)
+	if (t->s.full && tx < t->due.tx)
 		return "the host does not read";
-	if (silent && tcp_sock_half(&t->s))
+	if (tcp_sock_half(&t->s) && rx < t->due.rx)
 		return "the host sent part of a PDU and no more";
-	if (silent && awaits_data(t) && t->fetched == t->fetch_mark)
+	/* An R2T may be behind much else on a slow way. */
+	if (awaits_data(t) && fetched(t) < t->due.fetched && rx + tx < t->due.moved)
 		return "the host does not send the data it was asked for";
 	return NULL;
 }

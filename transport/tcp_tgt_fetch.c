@@ -9,6 +9,7 @@ static void send_r2t(struct tcp_tgt *t, struct request *req)
 
 	req->tgt_state = TGT_REQ_FETCHING;
 	t->fetching++;
+	t->owed += req->data_len;
 	tx->req = req;
 	tx->kind = TX_R2T | TCP_TX_SEALED;
 	tx->len = 0;
@@ -93,6 +94,7 @@ void tcp_tgt_unpark(struct tcp_tgt *t, struct request *req)
 void tcp_tgt_fetch_end(struct tcp_tgt *t, struct request *req)
 {
 	t->fetching--;
+	t->owed -= req->data_len - req->filled;
 	fetch_quota_put(t->quota, FETCH_SEGMENTS, tcp_tgt_segments(req), &t->quota_user);
 	tcp_tgt_has_data(t, req);
 }
@@ -125,7 +127,8 @@ void tcp_tgt_fetched(struct tcp_tgt *t, struct request *req, uint32_t len, bool 
 	uint16_t status = NVME_STATUS(0, NVME_SC_TRAN_TPORT_ERROR);
 	bool answered = req->tgt_state == TGT_REQ_DISCARDING;
 
-	t->fetched++;
+	t->fetched += len;
+	t->owed -= len;
 	req->filled += len;
 	slot->bad_data |= !good;
 	if (req->filled < req->data_len)

@@ -546,6 +546,124 @@ static void test_host_does_not_read(void **state)
 	expect_stall(half_an_answer, "the host does not read");
 }
 
+/* What arrives from a mark to the next counts. */
+static void trickle(struct host *h, const uint8_t *b, size_t len)
+{
+	uint64_t rx;
+
+	tcp_tgt_mark_progress(inside(h));
+	rx = stat_get(&h->gate->qp->rx_bytes) + len;
+	raw_put(h, b, len);
+	RAW_UNTIL(stat_get(&h->gate->qp->rx_bytes) == rx);
+	tcp_tgt_on_timer(inside(h));
+}
+
+static void expect_end(struct host *h, const char *why)
+{
+	assert_int_equal(inside(h)->phase, PHASE_CLOSING);
+	RAW_UNTIL(h->gate->closed);
+	assert_string_equal(h->gate->reason, why);
+	raw_hang_up(h);
+}
+
+/* A byte now and then is not what keeps a connection. */
+static void test_trickle_in_a_pdu(void **state)
+{
+	struct nvme_sqe sqe = raw_sqe(1, 1, NVME_SGL_DATA_OFFSET, 4096);
+	struct host h = raw_io();
+	uint16_t tag;
+
+	raw_put(&h, bytes, raw_capsule(&h, bytes, &sqe, 4096) - 100);
+	RAW_UNTIL(tcp_sock_half(&inside(&h)->s));
+	trickle(&h, bytes, 1);
+	expect_end(&h, "the host sent part of a PDU and no more");
+
+	h = raw_io();
+	raw_put(&h, bytes, 1);
+	RAW_UNTIL(tcp_sock_half(&inside(&h)->s));
+	trickle(&h, bytes + 1, 1);
+	expect_end(&h, "the host sent part of a PDU and no more");
+
+	h = raw_io();
+	h.gate->on_command = raw_serve;
+	raw_write(&h, 1, 65536);
+	tag = raw_hear_r2t(&h, 1, 65536);
+	raw_put(&h, bytes, raw_h2c(&h, bytes, 1, tag, 0, RAW_MAX_H2C, 0) - 100);
+	RAW_UNTIL(inside(&h)->s.rx_left == 100);
+	trickle(&h, bytes, 10);
+	expect_end(&h, "the host sent part of a PDU and no more");
+}
+
+static void test_trickle_of_pdus(void **state)
+{
+	struct host h = raw_io();
+	uint32_t at = 1024;
+	uint16_t tag;
+	size_t len = 0;
+
+	h.gate->on_command = raw_serve;
+	raw_write(&h, 1, REQUEST_MAX_DATA);
+	tag = raw_hear_r2t(&h, 1, REQUEST_MAX_DATA);
+	trickle(&h, bytes, raw_h2c(&h, bytes, 1, tag, 0, 1024, 0) - 1);
+	expect_end(&h, "the host does not send the data it was asked for");
+
+	h = raw_io();
+	h.gate->on_command = raw_serve;
+	raw_write(&h, 1, REQUEST_MAX_DATA);
+	tag = raw_hear_r2t(&h, 1, REQUEST_MAX_DATA);
+	raw_put(&h, bytes, raw_h2c(&h, bytes, 1, tag, 0, 1024, 0));
+	RAW_UNTIL(inside(&h)->fetched == 1024);
+	/* Enough of it... */
+	for (unsigned i = 0; i < 8; i++, at += RAW_MAX_H2C)
+		len += raw_h2c(&h, bytes + len, 1, tag, at, RAW_MAX_H2C, 0);
+	trickle(&h, bytes, len);
+	assert_int_equal(inside(&h)->phase, PHASE_UP);
+	/* ...and not. */
+	trickle(&h, bytes, raw_h2c(&h, bytes, 1, tag, at, 1, 0));
+	expect_end(&h, "the host does not send the data it was asked for");
+}
+
+/* Small things are enough when they are all that there was. */
+static void test_small_progress(void **state)
+{
+	struct host h = raw_io();
+
+	h.gate->on_command = raw_serve;
+	h.gate->on_ready = raw_serve_ready;
+	for (uint16_t i = 0; i < 3; i++) {
+		uint16_t tag;
+
+		raw_write(&h, i, 512);
+		tag = raw_hear_r2t(&h, i, 512);
+		tcp_tgt_mark_progress(inside(&h));
+		raw_write(&h, 10, 512);
+		raw_serve_r2t(&h, i, tag, 512);
+		tag = raw_hear_r2t(&h, 10, 512);
+		raw_hear_status(&h, i, 0);
+		tcp_tgt_on_timer(inside(&h));
+		assert_int_equal(inside(&h)->phase, PHASE_UP);
+		raw_serve_r2t(&h, 10, tag, 512);
+		raw_hear_status(&h, 10, 0);
+	}
+	assert_int_equal(inside(&h)->owed, 0);
+	raw_hang_up(&h);
+}
+
+static void test_host_reads_a_byte(void **state)
+{
+	struct host h = half_an_answer();
+
+	raw_turns(100); /* what the kernel takes */
+	tcp_tgt_mark_progress(inside(&h));
+	assert_true(inside(&h)->s.full);
+	stat_add(&h.gate->qp->tx_bytes, 64 * 1024);
+	tcp_tgt_on_timer(inside(&h));
+	assert_int_equal(inside(&h)->phase, PHASE_UP);
+	stat_add(&h.gate->qp->tx_bytes, 1);
+	tcp_tgt_on_timer(inside(&h));
+	expect_end(&h, "the host does not read");
+}
+
 /* An idle connection, or one that the gateway takes its time with, is not a stalled one. */
 static void test_idle_is_no_stall(void **state)
 {
@@ -579,7 +697,7 @@ static void test_unread_is_no_stall(void **state)
 	for (unsigned i = 0; i < 2; i++) {
 		tcp_tgt_mark_progress(inside(&h));
 		/* It reads, that much can be seen. */
-		while (stat_get(&h.gate->qp->tx_bytes) == inside(&h)->tx_mark)
+		while (stat_get(&h.gate->qp->tx_bytes) < inside(&h)->due.tx)
 			raw_hear(&h, &in);
 		assert_true(inside(&h)->s.paused);
 		tcp_tgt_on_timer(inside(&h));
@@ -732,6 +850,10 @@ int main(void)
 		T(test_half_a_capsule),
 		T(test_no_data),
 		T(test_host_does_not_read),
+		T(test_trickle_in_a_pdu),
+		T(test_trickle_of_pdus),
+		T(test_small_progress),
+		T(test_host_reads_a_byte),
 		T(test_idle_is_no_stall),
 		T(test_unread_is_no_stall),
 		T(test_blocked_is_no_stall),
