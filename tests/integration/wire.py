@@ -196,7 +196,8 @@ class Proxy:
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.thread = threading.Thread(target=self.accept, daemon=True)
+        self.thread.start()
 
     def accept(self):
         while True:
@@ -273,6 +274,10 @@ class Proxy:
 
     def close(self):
         self.closed = True
+        # The thread must be out of accept() before its number is another socket's: a call that is
+        # begun again finds whatever has that number by then.
+        shut(self.listener, socket.SHUT_RDWR)
+        self.thread.join()
         self.listener.close()
         self.reset()
 
