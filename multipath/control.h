@@ -16,6 +16,7 @@ struct mp {
 	bool announcing;		      /* it has been queued */
 	uint64_t serials;		      /* given to associations */
 	TAILQ_HEAD(, quarantine) quarantines; /* in the order of their serials */
+	TAILQ_HEAD(, grave) graves;	      /* of subsystems too that are not there any more */
 	unsigned objects;		      /* upstreams and heads not yet freed */
 	void (*done)(void *arg);	      /* shutdown */
 	void *done_arg;

@@ -370,7 +370,7 @@ struct head *head_add(struct mp_subsys *ss, const struct path *first, struct mp_
 
 	/* In this order: what is not exported anyway is not said to wait for something. */
 	nsid = ss->ev->assign_nsid(ss->ev_arg, &first->ident, why);
-	if (!nsid || !grave_allows(ss, &first->ident, why))
+	if (!nsid || !grave_allows(mp, &first->ident, why))
 		return NULL;
 	h = calloc(1, sizeof(*h));
 	if (!h)

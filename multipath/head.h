@@ -32,10 +32,10 @@ void grave_dig(const struct head *h);
 /* All its commands have ended, and it is about to be freed. */
 void grave_close(const struct head *h);
 /* Some quarantine has ended. */
-void graves_look(struct mp_subsys *ss);
+void graves_look(struct mp *mp);
 /* False, and why the namespace gets no new head yet; it is reconsidered when that may change. */
-bool grave_allows(const struct mp_subsys *ss, const struct ns_ident *ident, struct mp_refusal *why);
-void graves_free(struct mp_subsys *ss);
+bool grave_allows(const struct mp *mp, const struct ns_ident *ident, struct mp_refusal *why);
+void graves_free(struct mp *mp);
 
 /*
  * Its upstream is live, and has said over this connection which namespace it is. Until then nothing

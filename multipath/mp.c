@@ -32,6 +32,7 @@ struct mp *mp_new(struct loop *control, struct loop **workers, unsigned n)
 	mp->admin_pool = make_admin_pool(control);
 	TAILQ_INIT(&mp->subsystems);
 	TAILQ_INIT(&mp->quarantines);
+	TAILQ_INIT(&mp->graves);
 	mp->announcement = 1;
 	for (unsigned i = 0; i < n; i++)
 		mp_worker_init(&mp->workers[i], mp, workers[i], control, i);
@@ -43,6 +44,7 @@ static void report_done(void *arg)
 	struct mp *mp = arg;
 
 	quarantine_free_all(mp);
+	graves_free(mp);
 	pool_free(mp->admin_pool);
 	mp->done(mp->done_arg);
 }
@@ -62,7 +64,6 @@ void mp_object_new(struct mp_subsys *ss)
 static void free_subsys(struct mp_subsys *ss)
 {
 	TAILQ_REMOVE(&ss->mp->subsystems, ss, link);
-	graves_free(ss);
 	for (unsigned i = 0; i < ss->mp->n; i++)
 		free(ss->sw[i]);
 	free(ss);
@@ -152,7 +153,6 @@ struct mp_subsys *mp_subsys_add(struct mp *mp, const struct mp_subsys_config *cf
 	ss->ev_arg = arg;
 	TAILQ_INIT(&ss->upstreams);
 	TAILQ_INIT(&ss->heads);
-	TAILQ_INIT(&ss->graves);
 	for (unsigned i = 0; i < mp->n; i++) {
 		ss->sw[i] = calloc(1, sizeof(*ss->sw[i]));
 		if (!ss->sw[i])

@@ -333,7 +333,6 @@ struct mp_subsys {
 	void *ev_arg;
 	TAILQ_HEAD(upstream_list, upstream) upstreams;
 	TAILQ_HEAD(, head) heads;
-	TAILQ_HEAD(, grave) graves;
 	struct subsys_worker *sw[MP_MAX_WORKERS]; /* each belongs to its worker */
 	struct limits promised;	  /* to hosts, all zero: nobody yet. Upstreams below are refused */
 	struct loop_timer health; /* judges the paths' latencies */

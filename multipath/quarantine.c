@@ -111,7 +111,6 @@ static void dead_on_worker(void *arg)
 static void end(struct quarantine *q)
 {
 	struct mp *mp = q->mp;
-	struct mp_subsys *ss;
 
 	for (unsigned w = 0; w < mp->n; w++) {
 		struct dead_msg *m = malloc(sizeof(*m));
@@ -122,8 +121,7 @@ static void end(struct quarantine *q)
 		loop_post(mp->workers[w].loop, dead_on_worker, m);
 	}
 	forget(q);
-	TAILQ_FOREACH(ss, &mp->subsystems, link)
-		graves_look(ss);
+	graves_look(mp);
 }
 
 static void on_timer(void *arg)

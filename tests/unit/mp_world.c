@@ -151,6 +151,16 @@ int world_teardown(void **state)
 	return 0;
 }
 
+void world_replace_subsys(void)
+{
+	struct mp_subsys_config cfg = world_config();
+	bool gone = false;
+
+	mp_subsys_remove(world.ss, on_down, &gone);
+	WAIT_FOR(gone);
+	world.ss = mp_subsys_add(world.mp, &cfg, &events, NULL);
+}
+
 /* ---- upstreams, paths, heads ---- */
 
 static void fill_in(struct upstream_config *cfg)

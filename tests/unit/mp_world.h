@@ -44,6 +44,8 @@ void world_start(unsigned workers, const struct mp_subsys_config *cfg);
 /* One worker, or two, and the configuration as it is. */
 int world_setup(void **state);
 int world_setup_two(void **state);
+/* Removes the subsystem, upstreams and all; the one there is then has nothing but its NQN. */
+void world_replace_subsys(void);
 /* Everything has been given back, and every command answered once. */
 int world_teardown(void **state);
 

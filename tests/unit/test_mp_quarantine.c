@@ -428,6 +428,27 @@ static void namespace_comes_back_after_the_end(void **state)
 	run(nvme_cmd_write, 0);
 }
 
+/* Neither does it matter that the subsystem went along, and another has it. */
+static void namespace_comes_back_in_another_subsystem(void **state)
+{
+	struct upstream *second;
+
+	up_with(1, 5 * NSEC_PER_SEC);
+	up_with(2, KATO);
+	lose_write(0);
+	upstream_remove(TAILQ_FIRST(&world.ss->upstreams));
+	WAIT_FOR(lost->times);
+	world_replace_subsys();
+	assert_int_equal(world.removed, 1);
+	second = up_with(2, KATO);
+	assert_null(only_path(second)->head);
+	assert_non_null(strstr(only_path(second)->reason, "lost associations"));
+	pass(11 * NSEC_PER_SEC);
+	assert_int_equal(world.added, 2); /* by itself */
+	assert_true(only_path(second)->usable);
+	run(nvme_cmd_write, 0);
+}
+
 /* Its own commands are what it waits for: there are no fences. */
 static void namespace_comes_back_after_its_commands(void **state)
 {
@@ -542,6 +563,7 @@ int main(void)
 		TWO(not_before_all_workers_have_given_up),
 		T(answer_that_comes_too_late),
 		T(namespace_comes_back_after_the_end),
+		T(namespace_comes_back_in_another_subsystem),
 		TWO(namespace_comes_back_after_its_commands),
 		TWO(namespace_that_is_not_exported_waits_for_nothing),
 		TWO(namespace_waits_for_its_commands),
